@@ -1,0 +1,224 @@
+//! Binds a plan to the surfaces that the decoders really gave: from numbers to numbers a kernel can multiply.
+
+use super::Plan;
+use super::geometry::{Orientation, Rect, Size};
+use super::step::{Light, Op, Outline, Rgba8, SurfaceId};
+use super::weights::{Axis, Weights};
+use crate::error::{Error, Result};
+use std::sync::Arc;
+
+/// What a decoder gave for one source: the picture at some scale, and the part of it that was kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Decoded {
+    /// Size of the whole picture at the scale that was decoded.
+    pub full: Size,
+    /// The part of `full` that the frame holds.
+    pub window: Rect,
+}
+
+impl Decoded {
+    /// A picture that was decoded whole, at every pixel.
+    pub const fn whole(size: Size) -> Self {
+        Decoded { full: size, window: Rect::whole(size) }
+    }
+}
+
+/// One kernel call with all its numbers. Surfaces are numbered as in the plan; sizes are those of `BoundPlan::sizes`.
+#[derive(Debug, Clone)]
+pub enum Kernel {
+    /// The surface is the decoded frame of a source, as it is.
+    Load {
+        source: usize,
+    },
+    /// Horizontal weights give the intermediate of output width and input height, vertical weights the output.
+    Resample {
+        input: SurfaceId,
+        horizontal: Arc<Weights>,
+        vertical: Arc<Weights>,
+        light: Light,
+    },
+    /// A copy of the rectangle of the output's size at (`x`, `y`) of the input.
+    Extract {
+        input: SurfaceId,
+        x: u32,
+        y: u32,
+    },
+    Orient {
+        input: SurfaceId,
+        orientation: Orientation,
+    },
+    Canvas {
+        input: SurfaceId,
+        left: i32,
+        top: i32,
+        fill: Rgba8,
+    },
+    Composite {
+        base: SurfaceId,
+        layer: SurfaceId,
+        left: i32,
+        top: i32,
+        opacity: f32,
+    },
+    Mask {
+        input: SurfaceId,
+        outline: Outline,
+    },
+    Border {
+        input: SurfaceId,
+        width: u32,
+        color: Rgba8,
+        outline: Outline,
+    },
+    Opacity {
+        input: SurfaceId,
+        opacity: f32,
+    },
+}
+
+/// A plan whose weights fit the decoded sources.
+#[derive(Debug, Clone)]
+pub struct BoundPlan {
+    /// One kernel for every step of the plan, in order.
+    pub kernels: Vec<Kernel>,
+    /// Size of the surface that each kernel writes; for `Load`, of the frame that was decoded.
+    pub sizes: Vec<Size>,
+    /// Whether the surface that each kernel writes may hold transparent pixels.
+    pub alphas: Vec<bool>,
+    /// The surface that is the result.
+    pub output: SurfaceId,
+}
+
+impl BoundPlan {
+    /// Size of a surface.
+    pub fn size(&self, surface: SurfaceId) -> Size {
+        self.sizes[usize::from(surface.0)]
+    }
+
+    /// Whether a surface may hold transparent pixels.
+    pub fn alpha(&self, surface: SurfaceId) -> bool {
+        self.alphas[usize::from(surface.0)]
+    }
+}
+
+impl Plan {
+    /// Fixes weights and offsets for the pictures that were decoded; `decoded[i]` belongs to source `i`.
+    ///
+    /// Errors when a decoder gave less than the plan demanded, which is a fault of the server.
+    pub fn bind(&self, decoded: &[Decoded]) -> Result<BoundPlan> {
+        let mut kernels = Vec::with_capacity(self.steps.len());
+        let mut sizes = Vec::with_capacity(self.steps.len());
+        for step in &self.steps {
+            let mut size = step.size;
+            kernels.push(match step.op {
+                Op::Load { source } => {
+                    let given =
+                        decoded.get(source).ok_or_else(|| Error::Device(format!("source {source} was not decoded")))?;
+                    size = given.window.size();
+                    Kernel::Load { source }
+                }
+                Op::Resample { input, map } => {
+                    let (full, given) = self.surface_geometry(input, decoded);
+                    let axis = |start: f64,
+                                length: f64,
+                                original: u32,
+                                scale_to: u32,
+                                at: u32,
+                                end: u32,
+                                scaled,
+                                from,
+                                count| {
+                        let scale = f64::from(scale_to) / f64::from(original);
+                        Axis {
+                            region_start: start * scale,
+                            region_length: length * scale,
+                            input_start: at,
+                            input_end: end,
+                            scaled_length: scaled,
+                            window_start: from,
+                            window_length: count,
+                        }
+                    };
+                    let (region, window) = (map.region, map.window);
+                    let horizontal = axis(
+                        region.x,
+                        region.width,
+                        full.width,
+                        given.full.width,
+                        given.window.x,
+                        given.window.right(),
+                        map.scaled.width,
+                        window.x,
+                        window.width,
+                    );
+                    let vertical = axis(
+                        region.y,
+                        region.height,
+                        full.height,
+                        given.full.height,
+                        given.window.y,
+                        given.window.bottom(),
+                        map.scaled.height,
+                        window.y,
+                        window.height,
+                    );
+                    Kernel::Resample {
+                        input,
+                        horizontal: Arc::new(horizontal.weights(map.filter)),
+                        vertical: Arc::new(vertical.weights(map.filter)),
+                        light: map.light,
+                    }
+                }
+                Op::Extract { input, x, y } => {
+                    let (full, given) = self.surface_geometry(input, decoded);
+                    let inside = x >= given.window.x
+                        && y >= given.window.y
+                        && x + step.size.width <= given.window.right()
+                        && y + step.size.height <= given.window.bottom();
+                    if full != given.full || !inside {
+                        return Err(Error::Device("a crop was bound to less than it demanded".into()));
+                    }
+                    Kernel::Extract { input, x: x - given.window.x, y: y - given.window.y }
+                }
+                Op::Orient { input, orientation } => Kernel::Orient { input: self.exact(input, decoded)?, orientation },
+                Op::Canvas { input, left, top, fill } => {
+                    Kernel::Canvas { input: self.exact(input, decoded)?, left, top, fill }
+                }
+                Op::Composite { base, layer, left, top, opacity } => Kernel::Composite {
+                    base: self.exact(base, decoded)?,
+                    layer: self.exact(layer, decoded)?,
+                    left,
+                    top,
+                    opacity,
+                },
+                Op::Mask { input, outline } => Kernel::Mask { input: self.exact(input, decoded)?, outline },
+                Op::Border { input, width, color, outline } => {
+                    Kernel::Border { input: self.exact(input, decoded)?, width, color, outline }
+                }
+                Op::Opacity { input, opacity } => Kernel::Opacity { input: self.exact(input, decoded)?, opacity },
+            });
+            sizes.push(size);
+        }
+        let alphas = self.steps.iter().map(|step| step.alpha).collect();
+        Ok(BoundPlan { kernels, sizes, alphas, output: self.output })
+    }
+
+    /// The size a surface has in the plan, and what is really there.
+    fn surface_geometry(&self, surface: SurfaceId, decoded: &[Decoded]) -> (Size, Decoded) {
+        let step = &self.steps[usize::from(surface.0)];
+        match step.op {
+            Op::Load { source } if source < decoded.len() => (step.size, decoded[source]),
+            _ => (step.size, Decoded::whole(step.size)),
+        }
+    }
+
+    /// An input that must be there at every pixel, because no resampling can make up for a reduced decode.
+    fn exact(&self, surface: SurfaceId, decoded: &[Decoded]) -> Result<SurfaceId> {
+        let (size, given) = self.surface_geometry(surface, decoded);
+        if given == Decoded::whole(size) {
+            Ok(surface)
+        } else {
+            Err(Error::Device(format!("surface {} was decoded reduced but is used as it is", surface.0)))
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! Resampling weights, computed once and multiplied by both backends.
+
+use super::step::Filter;
+use std::f64::consts::PI;
+
+/// Weights of one axis: output pixel `i` is the sum of `values[offset(i)..][..taps[i].count]` times the input pixels
+/// from `taps[i].start`. The weights of one output pixel add up to 1.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Weights {
+    /// One entry for every output pixel.
+    pub taps: Vec<Taps>,
+    /// All weights, flat.
+    pub values: Vec<f32>,
+}
+
+/// The input pixels of one output pixel. Laid out for the GPU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(C)]
+pub struct Taps {
+    /// First input pixel, in pixels of the bound surface.
+    pub start: u32,
+    /// Number of input pixels; at least 1.
+    pub count: u32,
+    /// Index of the first weight in [`Weights::values`].
+    pub offset: u32,
+}
+
+/// One axis of a resampling, in pixels of the surface that the decoder really gave.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Axis {
+    /// Where the region begins in the input; may be fractional, when the surface was decoded at a lower scale.
+    pub region_start: f64,
+    /// Length of the region in the input.
+    pub region_length: f64,
+    /// First input pixel that exists.
+    pub input_start: u32,
+    /// One past the last input pixel that exists.
+    pub input_end: u32,
+    /// Length of the whole region when scaled.
+    pub scaled_length: u32,
+    /// First scaled pixel that is wanted.
+    pub window_start: u32,
+    /// Number of scaled pixels that are wanted.
+    pub window_length: u32,
+}
+
+impl Axis {
+    /// Input pixels per output pixel.
+    fn ratio(&self) -> f64 {
+        self.region_length / f64::from(self.scaled_length)
+    }
+
+    /// Input pixels, as (first, one past last), that contribute to any wanted output pixel.
+    pub fn span(&self, filter: Filter) -> (u32, u32) {
+        let reach = filter.support() * self.ratio().max(1.0);
+        let (low, high) = self.bounds();
+        let first = self.center(0) - reach;
+        let last = self.center(self.window_length - 1) + reach;
+        let first = (first.floor().max(low as f64) as u32).min(high - 1);
+        let last = (last.ceil().min(high as f64) as u32).max(first + 1);
+        (first, last)
+    }
+
+    /// Center of wanted output pixel `i`, in input coordinates where pixel `k` spans `[k, k + 1]`.
+    fn center(&self, i: u32) -> f64 {
+        self.region_start + (f64::from(self.window_start) + f64::from(i) + 0.5) * self.ratio()
+    }
+
+    /// Input pixels that may be read: those of the region that exist.
+    fn bounds(&self) -> (u32, u32) {
+        let low = (self.region_start + 1e-6).floor().max(f64::from(self.input_start)) as u32;
+        let high = (self.region_start + self.region_length - 1e-6).ceil().min(f64::from(self.input_end)) as u32;
+        let low = low.min(self.input_end - 1);
+        (low, high.max(low + 1))
+    }
+
+    /// Weights of every wanted output pixel; `start` is counted from `input_start`.
+    ///
+    /// The filter is stretched by the ratio when reducing, sampled at pixel centers, cut at the edges of the region and
+    /// normalised. Sums are made in f64.
+    pub fn weights(&self, filter: Filter) -> Weights {
+        let stretch = self.ratio().max(1.0);
+        let reach = filter.support() * stretch;
+        let (low, high) = self.bounds();
+        let mut taps = Vec::with_capacity(self.window_length as usize);
+        let mut values = Vec::new();
+        let mut row = Vec::new();
+        for i in 0..self.window_length {
+            let center = self.center(i);
+            let first = ((center - reach).floor().max(f64::from(low)) as u32).min(high - 1);
+            let last = ((center + reach).ceil().min(f64::from(high)) as u32).max(first + 1);
+            row.clear();
+            row.extend((first..last).map(|k| filter.value((f64::from(k) + 0.5 - center) / stretch)));
+            // Zeros at both ends cost time in every kernel and change nothing.
+            let lead = row.iter().take_while(|w| w.abs() < 1e-9).count().min(row.len() - 1);
+            let trail = row[lead..].iter().rev().take_while(|w| w.abs() < 1e-9).count().min(row.len() - lead - 1);
+            let used = &row[lead..row.len() - trail];
+            let sum: f64 = used.iter().sum();
+            let offset = values.len() as u32;
+            if sum.abs() < 1e-9 {
+                values.push(1.0);
+                let nearest = (center.floor().max(f64::from(low)) as u32).min(high - 1);
+                taps.push(Taps { start: nearest - self.input_start, count: 1, offset });
+            } else {
+                values.extend(used.iter().map(|w| (w / sum) as f32));
+                taps.push(Taps { start: first + lead as u32 - self.input_start, count: used.len() as u32, offset });
+            }
+        }
+        Weights { taps, values }
+    }
+}
+
+impl Filter {
+    /// Half width of the filter in pixels, when not reducing.
+    pub fn support(self) -> f64 {
+        match self {
+            Filter::Lanczos3 => 3.0,
+        }
+    }
+
+    /// Value at distance `x`. Lanczos: sinc(x) sinc(x / a) for |x| < a. Source: C. Lanczos, Applied Analysis, 1956.
+    pub fn value(self, x: f64) -> f64 {
+        match self {
+            Filter::Lanczos3 => {
+                if x.abs() >= 3.0 {
+                    0.0
+                } else {
+                    sinc(x) * sinc(x / 3.0)
+                }
+            }
+        }
+    }
+}
+
+fn sinc(x: f64) -> f64 {
+    if x.abs() < 1e-8 { 1.0 } else { (PI * x).sin() / (PI * x) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn axis(input: u32, scaled: u32) -> Axis {
+        Axis {
+            region_start: 0.0,
+            region_length: f64::from(input),
+            input_start: 0,
+            input_end: input,
+            scaled_length: scaled,
+            window_start: 0,
+            window_length: scaled,
+        }
+    }
+
+    #[test]
+    fn weights_sum_to_one_and_stay_inside() {
+        for (input, scaled) in [(1, 1), (1, 9), (7, 3), (100, 99), (4097, 2), (3, 500)] {
+            let weights = axis(input, scaled).weights(Filter::Lanczos3);
+            assert_eq!(weights.taps.len(), scaled as usize);
+            for taps in &weights.taps {
+                let values = &weights.values[taps.offset as usize..][..taps.count as usize];
+                assert!((values.iter().sum::<f32>() - 1.0).abs() < 1e-4, "{input} to {scaled}");
+                assert!(taps.start + taps.count <= input, "{input} to {scaled}");
+            }
+        }
+    }
+
+    #[test]
+    fn same_size_is_a_copy() {
+        let weights = axis(11, 11).weights(Filter::Lanczos3);
+        assert!(weights.taps.iter().enumerate().all(|(i, taps)| taps.start == i as u32 && taps.count == 1));
+    }
+
+    #[test]
+    fn a_window_takes_the_same_weights_as_the_whole() {
+        let whole = axis(100, 40).weights(Filter::Lanczos3);
+        let part = Axis { window_start: 13, window_length: 5, ..axis(100, 40) }.weights(Filter::Lanczos3);
+        for i in 0..5 {
+            let (a, b) = (whole.taps[13 + i], part.taps[i]);
+            assert_eq!((a.start, a.count), (b.start, b.count));
+            assert_eq!(
+                whole.values[a.offset as usize..][..a.count as usize],
+                part.values[b.offset as usize..][..b.count as usize]
+            );
+        }
+    }
+}
