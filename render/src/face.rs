@@ -1,1 +1,5 @@
 //! Being built.
+
+/// Finds faces.
+#[derive(Debug)]
+pub struct FaceDetector;

@@ -1,6 +1,7 @@
 //! From a transformation and facts to a plan: numbers only, every default resolved, nothing left to decide.
 
 pub mod bind;
+pub mod facts;
 pub mod geometry;
 pub mod step;
 pub mod weights;
