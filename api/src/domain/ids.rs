@@ -1,0 +1,92 @@
+//! Opaque random identifiers. None of them can be guessed from, or turned back into, a public name.
+
+use std::{fmt, str::FromStr};
+
+use super::InvalidValue;
+
+/// Defines a newtype over a fixed number of lowercase hexadecimal characters.
+macro_rules! hex_id {
+    ($(#[$doc:meta])* $name:ident, $words:literal, $bytes:literal) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(String);
+
+        impl $name {
+            /// Characters in the text form.
+            pub const LENGTH: usize = $bytes * 2;
+
+            /// A new identifier from the operating system's seeded generator.
+            pub fn random() -> Self {
+                Self(hex::encode(rand::random::<[u8; $bytes]>()))
+            }
+
+            /// The identifier that `text` spells: exactly [`Self::LENGTH`] lowercase hexadecimal characters.
+            pub fn new(text: impl Into<String>) -> Result<Self, InvalidValue> {
+                let text = text.into();
+                let hexadecimal = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+                if text.len() != Self::LENGTH || !hexadecimal {
+                    return Err(InvalidValue::new($words, "not the expected number of lowercase hexadecimal characters"));
+                }
+                Ok(Self(text))
+            }
+
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str(&self.0)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidValue;
+
+            fn from_str(text: &str) -> Result<Self, InvalidValue> {
+                Self::new(text)
+            }
+        }
+    };
+}
+
+hex_id!(
+    /// Identity of a cloud; its name may change, this never does.
+    CloudId, "cloud id", 8
+);
+hex_id!(
+    /// Identity of an asset over all its versions (`asset_id`).
+    AssetId, "asset id", 16
+);
+hex_id!(
+    /// Identity of one uploaded content of an asset (`version_id`).
+    VersionId, "version id", 16
+);
+hex_id!(
+    /// Identity of stored bytes; where they lie is the blob store's business, see `storage::path_of`.
+    BlobKey, "blob key", 16
+);
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn only_the_exact_form_is_taken() {
+        let key = BlobKey::random();
+        assert_eq!(BlobKey::new(key.as_str()).unwrap(), key);
+        assert_eq!(key.as_str().len(), 32);
+        assert_eq!(CloudId::random().as_str().len(), 16);
+        for wrong in ["", "ab", "../../../../../../../../etc/passwd", &"A".repeat(32), &"g".repeat(32), &"a".repeat(33)]
+        {
+            assert!(BlobKey::new(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn random_ids_differ() {
+        assert_ne!(AssetId::random(), AssetId::random());
+    }
+}

@@ -1,0 +1,38 @@
+//! What can go wrong with stored bytes.
+
+use std::io;
+
+use super::BlobKey;
+
+/// Failure of a blob store.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StorageError {
+    #[error("blob {0} is not in the store")]
+    NotFound(BlobKey),
+    /// The caller asked for bytes that the blob does not have.
+    #[error("range {start}..{end} is not within the {size} bytes of the blob")]
+    Range { start: u64, end: u64, size: u64 },
+    #[error("the store is full while trying to {0}")]
+    Full(String),
+    #[error("permission denied while trying to {0}")]
+    Denied(String),
+    #[error("could not {operation}")]
+    Io {
+        operation: String,
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl StorageError {
+    /// Names the operation, and sorts out the causes that a person can do something about.
+    pub(crate) fn io(operation: impl Into<String>, source: io::Error) -> Self {
+        let operation = operation.into();
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full(operation),
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Self::Denied(operation),
+            _ => Self::Io { operation, source },
+        }
+    }
+}
