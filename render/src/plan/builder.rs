@@ -4,7 +4,7 @@
 //! reads only the region, and both happen before a stored picture is turned upright, on the smaller surface.
 
 use super::facts::Profile;
-use super::geometry::{Orientation, Rect, RectF, Size};
+use super::geometry::{Rect, RectF, Size};
 use super::step::{Demand, Filter, Light, Op, Resample, Step, SurfaceId};
 use super::weights::Axis;
 use super::{Encoding, Plan};
@@ -295,6 +295,7 @@ impl Op {
 
 #[cfg(test)]
 mod tests {
+    use super::super::geometry::Orientation;
     use super::*;
 
     #[test]
