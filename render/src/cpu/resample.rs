@@ -59,7 +59,8 @@ pub(super) fn scratch_bytes(horizontal: &Weights, vertical: &Weights) -> u64 {
     Strips::new(horizontal, vertical, 4).bytes as u64
 }
 
-fn check(weights: &Weights, length: u32) -> Result<(), String> {
+/// Refuses weights that read outside of `length` pixels or of their own table.
+pub(super) fn check(weights: &Weights, length: u32) -> Result<(), String> {
     let fits = |taps: &Taps| {
         let values = u64::from(taps.offset) + u64::from(taps.count);
         let pixels = u64::from(taps.start) + u64::from(taps.count);

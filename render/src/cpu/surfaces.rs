@@ -93,7 +93,9 @@ pub(super) fn check(plan: &BoundPlan) -> Result<(), String> {
             return Err(format!("kernel {index} would change the size of its surface"));
         }
         // Everything below counts on sizes that the weights give.
-        if let Kernel::Resample { horizontal, vertical, .. } = kernel {
+        if let Kernel::Resample { input, horizontal, vertical, .. } = kernel {
+            resample::check(horizontal, plan.size(*input).width)?;
+            resample::check(vertical, plan.size(*input).height)?;
             let sides = (u64::from(size.width), u64::from(size.height));
             if sides != (horizontal.taps.len() as u64, vertical.taps.len() as u64) {
                 return Err(format!("weights of kernel {index} do not make {size}"));

@@ -11,7 +11,8 @@ static TO_LINEAR: LazyLock<[f32; 256]> =
 
 static TO_ENCODED: LazyLock<Encoder> = LazyLock::new(|| {
     let boundary = |byte: usize| decode((byte as f64 - 0.5) / 255.0);
-    let mut thresholds = [f32::INFINITY; 256];
+    // Nothing follows 255, and nothing compares to no number.
+    let mut thresholds = [f32::NAN; 256];
     for (byte, threshold) in thresholds.iter_mut().enumerate().take(255) {
         *threshold = boundary(byte + 1) as f32;
     }

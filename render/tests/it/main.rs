@@ -1,13 +1,7 @@
 //! Integration tests.
 
+mod allocation;
 mod compare;
+mod kernels;
+mod oracle;
 mod random_plan;
-
-#[test]
-fn random_jobs_repeat() {
-    for seed in 0..200 {
-        let (a, b) = (random_plan::random_job(seed), random_plan::random_job(seed));
-        assert_eq!(format!("{:?}", a.plan), format!("{:?}", b.plan));
-        assert!((1..=6).contains(&a.plan.kernels.len()));
-    }
-}
