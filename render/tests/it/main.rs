@@ -1,5 +1,7 @@
 //! Integration tests.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 mod allocation;
 mod compare;
 mod kernels;
