@@ -1,6 +1,7 @@
 //! Integration tests.
 
 mod compare;
+mod gpu;
 mod random_plan;
 
 #[test]
