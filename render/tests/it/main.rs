@@ -2,6 +2,8 @@
 
 mod compare;
 mod gpu;
+mod oracle;
+mod parity;
 mod random_plan;
 
 #[test]
