@@ -123,12 +123,19 @@ pub fn choose(mode: RendererMode, options: GpuOptions) -> Result<Choice, ChoiceE
     }
 }
 
+/// The strongest adapter that proves itself; else the error of the strongest one.
 fn open_proven(mode: RendererMode, options: GpuOptions) -> Result<GpuBackend, ChoiceError> {
-    let gpu = GpuBackend::open(|adapter| mode.allows(adapter), options)
-        .map_err(|source| ChoiceError::Open { mode, source })?;
-    match prove(&gpu, &CpuBackend::new()) {
-        Ok(()) => Ok(gpu),
-        Err(source) => Err(ChoiceError::Probe { mode, adapter: gpu.name(), source }),
+    let mut unproven: Vec<AdapterSummary> = Vec::new();
+    let mut first_error = None;
+    loop {
+        let allow = |adapter: &AdapterSummary| mode.allows(adapter) && !unproven.contains(adapter);
+        let gpu = match GpuBackend::open(allow, options.clone()) {
+            Ok(gpu) => gpu,
+            Err(source) => return Err(first_error.unwrap_or(ChoiceError::Open { mode, source })),
+        };
+        let Err(source) = prove(&gpu, &CpuBackend::new()) else { return Ok(gpu) };
+        first_error.get_or_insert(ChoiceError::Probe { mode, adapter: gpu.name(), source });
+        unproven.push(gpu.adapter().clone());
     }
 }
 
@@ -173,8 +180,14 @@ mod tests {
             max_binding_bytes: 1,
         };
         let kinds = |mode: RendererMode| {
-            [AdapterKind::Discrete, AdapterKind::Integrated, AdapterKind::Virtual, AdapterKind::Other, AdapterKind::Software]
-                .map(|kind| mode.allows(&adapter(kind)))
+            [
+                AdapterKind::Discrete,
+                AdapterKind::Integrated,
+                AdapterKind::Virtual,
+                AdapterKind::Other,
+                AdapterKind::Software,
+            ]
+            .map(|kind| mode.allows(&adapter(kind)))
         };
         assert_eq!(kinds(RendererMode::Auto), [true, true, true, true, false]);
         assert_eq!(kinds(RendererMode::Gpu), [true, true, true, true, false]);

@@ -152,6 +152,8 @@ pub(super) struct Device {
     pub queue: wgpu::Queue,
     pub limits: wgpu::Limits,
     loss: Arc<Loss>,
+    /// Set when the device stopped answering, so that waiting for it again would take forever.
+    hung: AtomicBool,
     /// Slices of waiting after which the device counts as hung.
     wait_slices: u32,
 }
@@ -191,7 +193,7 @@ impl Device {
         // Without a handler an error outside of a scope would end the process.
         raw.on_uncaptured_error(Arc::new(|error: wgpu::Error| tracing::error!(%error, "uncaptured device error")));
         let slices = timeout.as_millis().div_ceil(WAIT_SLICE.as_millis()).clamp(1, u128::from(u32::MAX));
-        Ok(Device { summary, raw, queue, limits, loss, wait_slices: slices as u32 })
+        Ok(Device { summary, raw, queue, limits, loss, hung: AtomicBool::new(false), wait_slices: slices as u32 })
     }
 
     /// Gives the device up from any thread; a batch that runs ends soon.
@@ -201,6 +203,12 @@ impl Device {
         if let Err(message) = guarded(|| self.raw.destroy()) {
             tracing::warn!(message, "destroying the device failed");
         }
+    }
+
+    /// Whether the device can be taken down without waiting for work that may never end.
+    pub fn can_be_dropped(&self) -> bool {
+        let idle = || matches!(self.raw.poll(wgpu::PollType::Poll), Ok(wgpu::PollStatus::QueueEmpty));
+        !self.hung.load(Ordering::Acquire) || guarded(idle).unwrap_or(false)
     }
 
     /// The reason, once the device is lost.
@@ -241,6 +249,7 @@ impl Device {
                 return Err(FallbackReason::DeviceError(message));
             }
         }
+        self.hung.store(true, Ordering::Release);
         self.lose("no answer in time");
         Err(FallbackReason::DeviceLost("no answer in time".into()))
     }
@@ -261,5 +270,34 @@ impl Mapping {
 
     fn answer(&self) -> Option<Result<(), String>> {
         self.0.lock().clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_inside_of_the_bindings_becomes_a_message() {
+        assert_eq!(guarded(|| 3), Ok(3));
+        #[allow(clippy::panic)]
+        let caught = guarded(|| -> u32 { panic!("device {}", "gone") });
+        assert_eq!(caught, Err("device gone".into()));
+    }
+
+    #[test]
+    fn the_first_reason_of_a_loss_is_kept() {
+        let loss = Loss::default();
+        loss.set("first");
+        loss.set("second");
+        assert!(loss.lost.load(Ordering::Acquire));
+        assert_eq!(*loss.reason.lock(), "first");
+    }
+
+    #[test]
+    fn software_drivers_are_known_by_name() {
+        assert!(is_software_name("llvmpipe (LLVM 15.0.6, 256 bits)"));
+        assert!(is_software_name("Microsoft Basic Render Driver"));
+        assert!(!is_software_name("NVIDIA GeForce RTX 4090"));
     }
 }

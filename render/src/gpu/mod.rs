@@ -57,15 +57,36 @@ struct Running {
 /// Any thread may call it; batches run one after the other. Once the device is lost every job is refused, and the
 /// backend has to be opened anew.
 pub struct GpuBackend {
+    /// `None` only while the backend is dropped.
+    parts: Option<Parts>,
+}
+
+struct Parts {
     device: Device,
     pipelines: Vec<Pipeline>,
     limits: WindowLimits,
     running: Mutex<Running>,
 }
 
+impl Drop for GpuBackend {
+    fn drop(&mut self) {
+        let Some(parts) = self.parts.take() else { return };
+        if parts.device.can_be_dropped() {
+            // wgpu asserts, on its way out, what a lost device need not fulfil.
+            if let Err(message) = guarded(|| drop(parts)) {
+                tracing::warn!(message, "taking a device down failed");
+            }
+        } else {
+            // Dropping waits for the device without a limit; a hung one is leaked instead.
+            tracing::warn!(adapter = parts.device.summary.name, "a hung device is left behind");
+            std::mem::forget(parts);
+        }
+    }
+}
+
 impl fmt::Debug for GpuBackend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("GpuBackend").field("adapter", &self.device.summary).field("limits", &self.limits).finish()
+        f.debug_struct("GpuBackend").field("adapter", self.adapter()).field("limits", &self.parts().limits).finish()
     }
 }
 
@@ -78,70 +99,41 @@ impl GpuBackend {
             .and_then(|result| result)
             .map_err(|reason| OpenError::Failed { name: device.summary.name.clone(), what: reason.to_string() })?;
         let limits = WindowLimits {
-            binding_bytes: device.limits.max_storage_buffer_binding_size,
+            // Kernels count bytes in 32 bits on some drivers.
+            binding_bytes: device.limits.max_storage_buffer_binding_size.min(u64::from(u32::MAX)) & !3,
             buffer_bytes: device.limits.max_buffer_size,
             budget_bytes: options.budget_bytes,
             alignment_bytes: u64::from(device.limits.min_storage_buffer_offset_alignment).max(16),
         };
-        Ok(GpuBackend { device, pipelines, limits, running: Mutex::default() })
+        Ok(GpuBackend { parts: Some(Parts { device, pipelines, limits, running: Mutex::default() }) })
+    }
+
+    fn parts(&self) -> &Parts {
+        self.parts.as_ref().expect("parts are there until the backend is dropped")
     }
 
     /// What the backend runs on.
     pub fn adapter(&self) -> &AdapterSummary {
-        &self.device.summary
+        &self.parts().device.summary
     }
 
     /// Costs of the batch that ended last.
     pub fn last_counters(&self) -> BatchCounters {
-        self.running.lock().last
+        self.parts().running.lock().last
     }
 
     /// Costs of all batches so far.
     pub fn total_counters(&self) -> BatchCounters {
-        self.running.lock().totals
+        self.parts().running.lock().totals
     }
 
     /// Gives the device up, from any thread, as if it had been lost: for tests and drills.
     pub fn lose(&self) {
-        self.device.lose("given up on demand");
-    }
-
-    /// Runs a window; whatever happens inside of wgpu comes back as a reason.
-    fn run(
-        &self,
-        running: &mut Running,
-        jobs: &[Job],
-        window: &Window,
-        counters: &mut BatchCounters,
-    ) -> Result<Vec<Frame>, FallbackReason> {
-        let engine = Engine { device: &self.device, pipelines: &self.pipelines, limits: self.limits };
-        let result = guarded(|| engine.run(&mut running.memory, jobs, window, counters)).unwrap_or_else(|message| {
-            self.device.lose(&message);
-            Err(FallbackReason::DeviceLost(message))
-        });
-        if result.is_err() {
-            // A failed mapping may leave a buffer in any state.
-            if let Err(message) = guarded(|| running.memory.clear()) {
-                tracing::warn!(message, "releasing device memory failed");
-            }
-        }
-        result
+        self.parts().device.lose("given up on demand");
     }
 }
 
-impl Backend for GpuBackend {
-    fn kind(&self) -> BackendKind {
-        BackendKind::Gpu
-    }
-
-    fn name(&self) -> String {
-        format!("{} ({}, {})", self.device.summary.name, self.device.summary.kind, self.device.summary.backend)
-    }
-
-    fn healthy(&self) -> bool {
-        self.device.lost().is_none()
-    }
-
+impl Parts {
     fn execute(&self, jobs: &[Job]) -> Vec<JobResult> {
         let mut running = self.running.lock();
         if let Some(lost) = self.device.lost() {
@@ -181,6 +173,47 @@ impl Backend for GpuBackend {
         running.totals += counters;
         let missing = || Err(FallbackReason::DeviceError("the job was not run".into()));
         results.into_iter().map(|result| result.unwrap_or_else(missing)).collect()
+    }
+
+    /// Runs a window; whatever happens inside of wgpu comes back as a reason.
+    fn run(
+        &self,
+        running: &mut Running,
+        jobs: &[Job],
+        window: &Window,
+        counters: &mut BatchCounters,
+    ) -> Result<Vec<Frame>, FallbackReason> {
+        let engine = Engine { device: &self.device, pipelines: &self.pipelines, limits: self.limits };
+        let result = guarded(|| engine.run(&mut running.memory, jobs, window, counters)).unwrap_or_else(|message| {
+            self.device.lose(&message);
+            Err(FallbackReason::DeviceLost(message))
+        });
+        if result.is_err() {
+            // A failed mapping may leave a buffer in any state.
+            if let Err(message) = guarded(|| running.memory.clear()) {
+                tracing::warn!(message, "releasing device memory failed");
+            }
+        }
+        result
+    }
+}
+
+impl Backend for GpuBackend {
+    fn kind(&self) -> BackendKind {
+        BackendKind::Gpu
+    }
+
+    fn name(&self) -> String {
+        let adapter = self.adapter();
+        format!("{} ({}, {})", adapter.name, adapter.kind, adapter.backend)
+    }
+
+    fn healthy(&self) -> bool {
+        self.parts().device.lost().is_none()
+    }
+
+    fn execute(&self, jobs: &[Job]) -> Vec<JobResult> {
+        self.parts().execute(jobs)
     }
 }
 

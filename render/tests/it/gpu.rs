@@ -221,31 +221,61 @@ fn a_device_that_is_lost_during_a_batch_answers_soon_and_truly() {
     let jobs: Vec<_> =
         (0..24).map(|seed| Job { plan: Arc::clone(&plan), sources: vec![source(seed, from, false)] }).collect();
     let expected = pictures(whole, &jobs);
-    let mut lost = 0;
-    for delay_ms in [0, 1, 3, 8, 20, 60, 150] {
-        // A small budget makes several windows, so that the loss comes between submissions as well.
-        let options = GpuOptions { budget_bytes: 40 << 20, timeout: Duration::from_secs(20) };
-        let Some(backend) = open(what, options) else { return };
+    // A small budget makes several windows, so that the loss comes between submissions as well as during one.
+    let options = || GpuOptions { budget_bytes: 20 << 20, timeout: Duration::from_secs(20) };
+    let Some(timed) = open(what, options()) else { return };
+    let started = Instant::now();
+    pictures(&timed, &jobs);
+    let (whole_time, n_windows) = (started.elapsed(), timed.last_counters().windows);
+    assert!(n_windows > 1);
+    let mut lost_midway = 0;
+    for tenths in 0..10 {
+        let Some(backend) = open(what, options()) else { return };
         let started = Instant::now();
         let results = std::thread::scope(|scope| {
             scope.spawn(|| {
-                std::thread::sleep(Duration::from_millis(delay_ms));
+                std::thread::sleep(whole_time * tenths / 10);
                 backend.lose();
             });
             backend.execute(&jobs)
         });
-        assert!(started.elapsed() < Duration::from_secs(20), "after {delay_ms} ms");
+        assert!(started.elapsed() < Duration::from_secs(20), "after {tenths} tenths");
         assert_eq!(results.len(), jobs.len());
+        let mut lost = 0;
         for (result, expected) in results.into_iter().zip(&expected) {
             match result {
-                Ok(output) => assert!(output.into_frame() == *expected, "wrong pixels after {delay_ms} ms"),
+                Ok(output) => assert!(output.into_frame() == *expected, "wrong pixels after {tenths} tenths"),
                 Err(FallbackReason::DeviceLost(_)) => lost += 1,
-                Err(other) => panic!("{other} after {delay_ms} ms"),
+                Err(other) => panic!("{other} after {tenths} tenths"),
             }
         }
         assert!(!backend.healthy());
+        lost_midway += u32::from(lost > 0 && backend.last_counters().submissions > 0);
     }
-    assert!(lost > 0, "no batch was hit");
+    assert!(lost_midway > 0, "no batch was hit while it ran");
+}
+
+#[test]
+fn a_device_that_does_not_answer_in_time_is_given_up() {
+    // As short as a wait can be made; the software adapter needs far longer for this batch.
+    let options = GpuOptions { timeout: Duration::from_millis(1), ..GpuOptions::default() };
+    let Some(backend) = open("a hung device", options) else { return };
+    let from = Size::new(1500, 1500);
+    let plan = thumbnail(from, Size::new(1400, 1400));
+    let shared = source(1, from, false);
+    let jobs = vec![Job { plan, sources: vec![shared] }; 4];
+    let results = backend.execute(&jobs);
+    if results.iter().all(Result::is_ok) {
+        eprintln!("left out because this adapter is too fast: a hung device");
+        return;
+    }
+    assert!(results.iter().all(|result| matches!(result, Err(FallbackReason::DeviceLost(_)))));
+    assert!(!backend.healthy());
+    // Neither the next batch nor the end of the backend may wait for the device.
+    let started = Instant::now();
+    assert!(backend.execute(&jobs).iter().all(Result::is_err));
+    drop(backend);
+    assert!(started.elapsed() < Duration::from_millis(500));
 }
 
 #[test]
