@@ -60,7 +60,7 @@ impl fmt::Display for RendererMode {
 
 impl RendererMode {
     /// Whether the mode takes an adapter.
-    fn allows(self, adapter: &AdapterSummary) -> bool {
+    pub fn allows(self, adapter: &AdapterSummary) -> bool {
         match self {
             RendererMode::Auto | RendererMode::Gpu => adapter.kind != AdapterKind::Software,
             RendererMode::Cpu => false,

@@ -6,6 +6,7 @@ use std::process::Command;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tintype_render::backend::{Backend, FallbackReason, Job, Source};
+use tintype_render::choice::RendererMode;
 use tintype_render::gpu::{BatchCounters, GpuBackend, GpuOptions, OpenError};
 use tintype_render::plan::bind::{BoundPlan, Kernel};
 use tintype_render::plan::geometry::Size;
@@ -21,7 +22,7 @@ pub fn open(what: &str, options: GpuOptions) -> Option<GpuBackend> {
         eprintln!("left out because {OPT_OUT}=1: {what}");
         return None;
     }
-    match GpuBackend::open(|_| true, options) {
+    match GpuBackend::open(|adapter| RendererMode::Software.allows(adapter), options) {
         Ok(backend) => Some(backend),
         Err(error) => panic!("{what}: {error}; install mesa-vulkan-drivers, or set {OPT_OUT}=1 to leave it out"),
     }
