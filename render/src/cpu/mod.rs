@@ -83,7 +83,6 @@ impl CpuBackend {
             Kernel::Canvas { input, left, top, fill } => canvas::canvas(surfaces.get(input)?, size, left, top, fill),
             Kernel::Composite { base, layer, left, top, opacity } => {
                 let mut base = surfaces.take(base, index, alpha)?;
-
                 composite::composite(&mut base, surfaces.get(layer)?, left, top, opacity);
                 base
             }

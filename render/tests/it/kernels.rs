@@ -80,6 +80,9 @@ fn resampling_agrees_with_the_formula_over_awkward_sizes() {
         ((3, 4097), (2, 100)),
         ((5, 3), (4097, 2)),
         ((200, 150), (3, 2)),
+        // Wide and with many rows waiting: made in several strips.
+        ((40, 60), (1501, 7)),
+        ((900, 61), (600, 3)),
     ];
     let mut random = Random(1);
     for ((width, height), (to_width, to_height)) in sizes {

@@ -97,10 +97,9 @@ fn taps(axis: &Axis, i: u32) -> Vec<(u32, f64)> {
 
 /// Direct two-dimensional sum.
 pub fn resample(input: &Frame, horizontal: &Axis, vertical: &Axis, light: Light) -> Frame {
-    let (decode, encode): (fn(f64) -> f64, fn(f64) -> f64) = match light {
-        Light::Linear => (to_linear, to_encoded),
-        Light::Encoded => (|v| v, |v| v),
-    };
+    let linear = light == Light::Linear;
+    let decode = |v: f64| if linear { to_linear(v) } else { v };
+    let encode = |v: f64| if linear { to_encoded(v) } else { v };
     let decoded: Vec<f64> = (0..=255).map(|b| decode(unit(b))).collect();
     let columns: Vec<_> = (0..horizontal.window_length).map(|x| taps(horizontal, x)).collect();
     let rows: Vec<_> = (0..vertical.window_length).map(|y| taps(vertical, y)).collect();
