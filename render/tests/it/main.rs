@@ -1,6 +1,4 @@
 //! Integration tests.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::type_complexity)]
-
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod allocation;
