@@ -117,7 +117,7 @@ impl Deriver {
             layers: layers.iter().map(|(id, layer)| Ok((id.clone(), source_facts(layer)?))).collect::<Result<_, _>>()?,
             base,
         };
-        let format = plan::format(&transformation, &facts.base, &purpose);
+        let format = plan::resolve_encoding(&transformation, &facts.base, &purpose).format;
         let canonical = canonical(&transformation);
         let digest = derived_digest(asset, &layers, &canonical, format, self.profile);
         let key = DerivedKey::from_digest(digest);

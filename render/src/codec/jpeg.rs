@@ -1,6 +1,6 @@
 //! JPEG, both ways, by mozjpeg.
 
-use super::jpeg_session::{APP1, APP2, Session, contained};
+use super::jpeg_session::{APP1, APP2, APP14, Session, contained};
 use super::metadata::{self, ToSrgb};
 use super::{Probe, invalid};
 use crate::error::{Error, Result};
@@ -91,14 +91,14 @@ impl<'a> Decoder<'a> {
         }
         let (decoded, eighths) = plan_decode(demand);
         let four_inks = session.info().num_components == 4;
-        let cmyk = four_inks.then(|| Cmyk { inverted: session.info().saw_Adobe_marker != 0 });
+        let cmyk = four_inks.then(|| Cmyk { inverted: session.blocks(APP14).iter().any(|block| block.starts_with(b"Adobe")) });
         let to_srgb = if four_inks { None } else { profile(&session, limits).and_then(|icc| ToSrgb::new(&icc)) };
         let mut lead = 0;
         let output_width = session.call(|cinfo| {
             cinfo.scale_num = eighths;
             cinfo.scale_denom = 8;
             cinfo.out_color_space = if four_inks { ffi::JCS_CMYK } else { ffi::JCS_EXT_RGBA };
-            cinfo.dct_method = ffi::JDCT_ISLOW;
+            cinfo.dct_method = ffi::J_DCT_METHOD::JDCT_ISLOW;
             // Safe: the header was read.
             unsafe { ffi::jpeg_start_decompress(cinfo) };
             let window = decoded.window;

@@ -48,7 +48,7 @@ impl<'a> Session<'a> {
         let mut session = Session { cinfo, _errors: errors, _progress: progress, _bytes: PhantomData };
         session.call(|cinfo| unsafe {
             ffi::jpeg_mem_src(cinfo, bytes.as_ptr(), bytes.len() as _);
-            for marker in [APP1, APP2] {
+            for marker in [APP1, APP2, APP14] {
                 ffi::jpeg_save_markers(cinfo, marker, 0xFFFF);
             }
             ffi::jpeg_read_header(cinfo, 1);
@@ -98,6 +98,9 @@ impl Drop for Session<'_> {
 pub(super) const APP1: c_int = 0xE1;
 /// Marker of ICC blocks.
 pub(super) const APP2: c_int = 0xE2;
+
+/// Marker of Adobe's block, which says how inks are stored.
+pub(super) const APP14: c_int = 0xEE;
 
 /// What is thrown through libjpeg.
 enum Fault {

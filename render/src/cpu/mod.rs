@@ -18,11 +18,19 @@ mod transfer;
 pub use surfaces::peak_bytes;
 
 use crate::backend::{Backend, BackendKind, FallbackReason, Job, JobResult, Output, Source};
+use crate::error::{Error, Result};
 use crate::frame::Frame;
 use crate::plan::bind::Kernel;
+use crate::plan::geometry::Orientation;
 use lanes::Instructions;
 use std::sync::Arc;
 use surfaces::{Surface, Surfaces};
+
+/// A frame turned upright: every pixel moved exactly.
+pub fn turn(frame: &Frame, orientation: Orientation) -> Result<Frame> {
+    let size = orientation.apply_size(frame.size());
+    orient::orient(frame, size, orientation, frame.has_alpha()).map_err(Error::Device)
+}
 
 /// Runs bound plans on the processor.
 #[derive(Debug, Clone, Copy)]

@@ -48,7 +48,7 @@ fn grow(
     let right = (at.0 + i64::from(layer.width)).max(base.size.width.into());
     let bottom = (at.1 + i64::from(layer.height)).max(base.size.height.into());
     let (width, height) = ((right - left) as u64, (bottom - top) as u64);
-    if (left, top) == (0, 0) && width == base.size.width.into() && height == base.size.height.into() {
+    if (left, top) == (0, 0) && width == u64::from(base.size.width) && height == u64::from(base.size.height) {
         return Ok((base, (0, 0)));
     }
     planner.limits.check_output(width, height)?;

@@ -13,6 +13,7 @@ mod resolve;
 pub mod step;
 pub mod weights;
 
+pub use encoding::resolve as resolve_encoding;
 pub use resolve::resolve;
 
 use crate::language::{ChromaSampling, Format, QualityLevel};
