@@ -1,0 +1,3 @@
+//! What the server does, one verb a file. No HTTP and no SQL here.
+
+pub mod deliver_types;
