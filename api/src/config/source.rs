@@ -148,12 +148,14 @@ fn parse_file(path: &Path, text: &str) -> Result<Vec<(&'static Key, String)>, Co
         .collect()
 }
 
+/// Names and values of variables.
+pub type Variables = Vec<(String, String)>;
 /// Path and text of the configuration file.
 pub type FileText = (PathBuf, String);
 
 /// The process's variables, and the file: the one that `TINTYPE_CONFIG` names, which must exist, or else
 /// `tintype.toml` in the working directory if it is there.
-pub fn read_environment() -> Result<(Vec<(String, String)>, Option<FileText>), ConfigError> {
+pub fn read_environment() -> Result<(Variables, Option<FileText>), ConfigError> {
     let mut env = Vec::new();
     for (name, value) in std::env::vars_os() {
         let Some(name) = name.to_str().filter(|name| name.starts_with("TINTYPE_")) else { continue };
