@@ -4,5 +4,6 @@ pub mod auth;
 pub mod catalog;
 pub mod config;
 pub mod domain;
+pub mod http;
 pub mod service;
 pub mod storage;
