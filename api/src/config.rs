@@ -1,0 +1,338 @@
+//! Configuration: flags over `TINTYPE_*` variables over `tintype.toml` over defaults. The only module that reads the
+//! environment.
+
+pub mod machine;
+pub mod secret_key;
+pub mod source;
+pub mod table;
+
+use crate::domain::Secret;
+use machine::Machine;
+use source::{Setting, Settings};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+/// Why the server cannot start with this configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("unknown key {key} in {origin}; `tintype config` lists the known ones")]
+    UnknownKey { key: String, origin: String },
+    #[error("invalid value for {key} (from {origin}): {reason}")]
+    InvalidValue { key: &'static str, origin: String, reason: String },
+    #[error("cannot read {}: {reason}", path.display())]
+    Unreadable { path: PathBuf, reason: String },
+    #[error("{} is not valid TOML: {reason}", path.display())]
+    Malformed { path: PathBuf, reason: String },
+    #[error("secret key {}: {reason}", path.display())]
+    SecretKey { path: PathBuf, reason: String },
+}
+
+/// Where rows are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CatalogConfig {
+    /// A file, made when it does not exist.
+    Sqlite(PathBuf),
+    /// A `postgres://` address, which may hold a password.
+    Postgres(Secret),
+}
+
+/// Which executor renders.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RendererChoice {
+    /// Real graphics hardware if there is any, else the CPU.
+    Auto,
+    /// Real graphics hardware, or no start.
+    Gpu,
+    Cpu,
+    /// Any adapter, software ones too. For tests.
+    Software,
+}
+
+/// The trade between quality and cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProfileChoice {
+    Quality,
+    Fast,
+}
+
+/// Form of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// The listener and its limits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpConfig {
+    pub listen: SocketAddr,
+    /// Start of every address in answers, without a slash at the end.
+    pub public_base_url: String,
+    pub max_upload_bytes: u64,
+    pub request_timeout: Duration,
+    /// Whether parameter signatures of version 1 are accepted.
+    pub accept_signature_v1: bool,
+}
+
+/// Rendering and its limits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RenderConfig {
+    pub renderer: RendererChoice,
+    pub profile: ProfileChoice,
+    pub max_source_pixels: u64,
+    pub max_output_pixels: u64,
+    /// Threads for decoding, encoding and CPU kernels.
+    pub threads: usize,
+}
+
+/// Admission of work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SchedulerConfig {
+    pub memory_budget_bytes: u64,
+    /// Renderings that may wait.
+    pub queue_length: usize,
+}
+
+/// What is kept in memory, and what caches are told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CacheConfig {
+    pub url_cache_bytes: u64,
+    pub unversioned_max_age: Duration,
+}
+
+/// Logging.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogConfig {
+    /// A filter such as `info` or `tintype_api=debug`.
+    pub filter: String,
+    pub format: LogFormat,
+}
+
+/// The whole configuration, checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    pub data_dir: PathBuf,
+    pub catalog: CatalogConfig,
+    pub secret_key_file: PathBuf,
+    /// Cloud that addresses without a cloud name mean.
+    pub default_cloud: Option<String>,
+    pub http: HttpConfig,
+    pub render: RenderConfig,
+    pub scheduler: SchedulerConfig,
+    pub cache: CacheConfig,
+    pub log: LogConfig,
+    settings: Settings,
+}
+
+impl Config {
+    /// Reads the environment and the file. `flags` are the keys given on the command line, by name.
+    pub fn load(flags: &BTreeMap<String, String>) -> Result<Config, ConfigError> {
+        let (env, file) = source::read_environment()?;
+        Self::from_sources(
+            flags,
+            &env,
+            file.as_ref().map(|(path, text)| (path.as_path(), text.as_str())),
+            &Machine::detect(),
+        )
+    }
+
+    /// The same from given sources: flags, variables with their full names, path and text of the file.
+    pub fn from_sources(
+        flags: &BTreeMap<String, String>,
+        env: &[(String, String)],
+        file: Option<(&Path, &str)>,
+        machine: &Machine,
+    ) -> Result<Config, ConfigError> {
+        let settings = Settings::merge(flags, env, file)?;
+        let data_dir = PathBuf::from(settings.text("data_dir"));
+        let listen: SocketAddr = settings.parse("listen", "an address such as 127.0.0.1:8080")?;
+        let max_upload_bytes = settings.parse("max_upload_bytes", "a number of bytes")?;
+        let config = Config {
+            catalog: catalog(&settings, &data_dir)?,
+            secret_key_file: match settings.text("secret_key_file") {
+                "" => data_dir.join("secret.key"),
+                path => PathBuf::from(path),
+            },
+            default_cloud: Some(settings.text("default_cloud")).filter(|cloud| !cloud.is_empty()).map(str::to_owned),
+            http: HttpConfig {
+                listen,
+                public_base_url: public_base_url(&settings, listen)?,
+                max_upload_bytes,
+                request_timeout: Duration::from_secs(settings.parse("request_timeout_s", "a number of seconds")?),
+                accept_signature_v1: settings.parse("accept_signature_v1", "true or false")?,
+            },
+            render: RenderConfig {
+                renderer: settings.parse("renderer", "auto, gpu, cpu or software")?,
+                profile: settings.parse("profile", "quality or fast")?,
+                max_source_pixels: megapixels(&settings, "max_source_megapixels")?,
+                max_output_pixels: megapixels(&settings, "max_output_megapixels")?,
+                threads: match settings.text("threads") {
+                    "" => machine.threads,
+                    _ => settings.parse("threads", "a number of threads")?,
+                },
+            },
+            scheduler: SchedulerConfig {
+                memory_budget_bytes: match settings.text("memory_budget_mb") {
+                    "" => machine.memory_budget_bytes(),
+                    _ => megabytes(&settings, "memory_budget_mb")?,
+                },
+                queue_length: settings.parse("queue_length", "a number of renderings")?,
+            },
+            cache: CacheConfig {
+                url_cache_bytes: megabytes(&settings, "url_cache_mb")?,
+                unversioned_max_age: Duration::from_secs(
+                    settings.parse("unversioned_max_age_s", "a number of seconds")?,
+                ),
+            },
+            log: LogConfig {
+                filter: settings.text("log").to_owned(),
+                format: settings.parse("log_format", "text or json")?,
+            },
+            data_dir,
+            settings,
+        };
+        config.validate()?;
+        Ok(config)
+    }
+
+    /// Limits between and within values that parsing alone does not see.
+    fn validate(&self) -> Result<(), ConfigError> {
+        let check = |holds: bool, key: &'static str, reason: &str| {
+            if holds { Ok(()) } else { Err(self.settings.invalid(key, reason)) }
+        };
+        check(!self.data_dir.as_os_str().is_empty(), "data_dir", "must not be empty")?;
+        check(self.http.max_upload_bytes >= 1, "max_upload_bytes", "must be at least 1")?;
+        check(
+            (1..=86_400).contains(&self.http.request_timeout.as_secs()),
+            "request_timeout_s",
+            "must be from 1 to 86400",
+        )?;
+        check((1..=1024).contains(&self.render.threads), "threads", "must be from 1 to 1024")?;
+        check(self.scheduler.memory_budget_bytes >= 64 << 20, "memory_budget_mb", "must be at least 64")?;
+        check((1..=1_000_000).contains(&self.scheduler.queue_length), "queue_length", "must be from 1 to 1000000")?;
+        check(
+            self.cache.url_cache_bytes <= self.scheduler.memory_budget_bytes / 2,
+            "url_cache_mb",
+            "must be at most half of memory_budget_mb",
+        )?;
+        check(
+            self.cache.unversioned_max_age.as_secs() <= 31_536_000,
+            "unversioned_max_age_s",
+            "must be at most 31536000",
+        )?;
+        check(!self.log.filter.is_empty(), "log", "must not be empty")?;
+        if let Some(cloud) = &self.default_cloud {
+            check(!cloud.contains('/') && cloud.len() <= 255, "default_cloud", "must be the name of a cloud")?;
+        }
+        Ok(())
+    }
+
+    /// Every key with its value and origin, as TOML, secrets hidden: what `tintype config` prints.
+    pub fn print(&self) -> String {
+        self.settings.print()
+    }
+}
+
+fn catalog(settings: &Settings, data_dir: &Path) -> Result<CatalogConfig, ConfigError> {
+    let text = settings.text("catalog");
+    if text.is_empty() || text == "sqlite" {
+        return Ok(CatalogConfig::Sqlite(data_dir.join("catalog.sqlite")));
+    }
+    if text.starts_with("postgres://") || text.starts_with("postgresql://") {
+        return Ok(CatalogConfig::Postgres(Secret::new(text)));
+    }
+    match text.strip_prefix("sqlite:") {
+        Some(path) if !path.is_empty() => Ok(CatalogConfig::Sqlite(PathBuf::from(path))),
+        _ => Err(settings.invalid("catalog", "must be sqlite, sqlite:<path> or postgres://<address>")),
+    }
+}
+
+fn public_base_url(settings: &Settings, listen: SocketAddr) -> Result<String, ConfigError> {
+    let text = settings.text("public_base_url").trim_end_matches('/');
+    if text.is_empty() {
+        // An unspecified address is where the server listens, not where a client would go.
+        return Ok(if listen.ip().is_unspecified() || listen.ip().is_loopback() {
+            format!("http://localhost:{}", listen.port())
+        } else {
+            format!("http://{listen}")
+        });
+    }
+    let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+    match rest {
+        Some(rest)
+            if !rest.is_empty()
+                && !rest.contains(['?', '#', '\\', '"'])
+                && rest.bytes().all(|byte| byte.is_ascii_graphic()) =>
+        {
+            Ok(text.to_owned())
+        }
+        _ => Err(settings.invalid("public_base_url", "must be http://… or https://… without a query")),
+    }
+}
+
+fn megapixels(settings: &Settings, key: &'static str) -> Result<u64, ConfigError> {
+    let value: u64 = settings.parse(key, "a number of megapixels")?;
+    if (1..=10_000).contains(&value) {
+        Ok(value * 1_000_000)
+    } else {
+        Err(settings.invalid(key, "must be from 1 to 10000"))
+    }
+}
+
+fn megabytes(settings: &Settings, key: &'static str) -> Result<u64, ConfigError> {
+    let value: u64 = settings.parse(key, "a number of megabytes")?;
+    if value <= 1 << 24 { Ok(value << 20) } else { Err(settings.invalid(key, "must be at most 16777216")) }
+}
+
+impl FromStr for RendererChoice {
+    type Err = ();
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "auto" => Ok(RendererChoice::Auto),
+            "gpu" => Ok(RendererChoice::Gpu),
+            "cpu" => Ok(RendererChoice::Cpu),
+            "software" => Ok(RendererChoice::Software),
+            _ => Err(()),
+        }
+    }
+}
+
+impl FromStr for ProfileChoice {
+    type Err = ();
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "quality" => Ok(ProfileChoice::Quality),
+            "fast" => Ok(ProfileChoice::Fast),
+            _ => Err(()),
+        }
+    }
+}
+
+impl FromStr for LogFormat {
+    type Err = ();
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "text" => Ok(LogFormat::Text),
+            "json" => Ok(LogFormat::Json),
+            _ => Err(()),
+        }
+    }
+}
+
+impl Settings {
+    fn parse<T: FromStr>(&self, key: &'static str, expected: &str) -> Result<T, ConfigError> {
+        self.text(key).trim().parse().map_err(|_| self.invalid(key, &format!("must be {expected}")))
+    }
+
+    fn invalid(&self, key: &'static str, reason: &str) -> ConfigError {
+        let Setting { origin, .. } = self.get(key);
+        ConfigError::InvalidValue { key, origin: origin.to_string(), reason: reason.to_owned() }
+    }
+}
+
+#[cfg(test)]
+#[path = "config/tests.rs"]
+mod tests;

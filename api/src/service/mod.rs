@@ -1,0 +1,10 @@
+//! What the server does, one verb a file. No HTTP and no SQL here.
+
+pub mod access;
+pub mod answer;
+pub mod deliver_types;
+pub mod naming;
+pub mod params;
+pub mod pictures;
+pub mod spool;
+pub mod upload;

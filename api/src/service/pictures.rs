@@ -1,0 +1,67 @@
+//! What an upload needs from the renderer. Implemented where the renderer and the scheduler are joined.
+
+use super::deliver_types::DeliveryError;
+use super::params::EagerEntry;
+use crate::domain::{Asset, Cloud, Orientation, PixelSize};
+use async_trait::async_trait;
+use bytes::Bytes;
+use tintype_render::language::Format;
+
+/// What a file turned out to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PictureFacts {
+    pub format: Format,
+    /// As the file stores it, before `orientation`.
+    pub stored_size: PixelSize,
+    pub orientation: Orientation,
+    pub has_alpha: bool,
+}
+
+/// Why a picture could not be inspected or converted.
+#[derive(Debug, thiserror::Error)]
+pub enum PictureError {
+    /// The renderer refused; whose fault it is follows from the error.
+    #[error(transparent)]
+    Render(#[from] tintype_render::Error),
+    /// Everything is in use.
+    #[error("the server is busy")]
+    Busy,
+    /// Ours. The text is for the log.
+    #[error("{0}")]
+    Internal(String),
+}
+
+/// Looks into uploaded files.
+#[async_trait]
+pub trait Pictures: Send + Sync {
+    /// Reads the header and makes sure that the pixels can be decoded.
+    async fn inspect(&self, bytes: Bytes) -> Result<PictureFacts, PictureError>;
+
+    /// The same picture in another format, upright, at the quality that eager pictures get.
+    async fn convert(&self, bytes: Bytes, format: Format) -> Result<Bytes, PictureError>;
+}
+
+/// A rendered eager picture.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EagerPicture {
+    pub width: u32,
+    pub height: u32,
+    pub bytes: u64,
+    /// Extension of the actual format.
+    pub format: String,
+}
+
+/// Renders what an upload wants to have ready.
+#[async_trait]
+pub trait Eager: Send + Sync {
+    /// Refuses what can never be rendered, before anything of the upload is stored.
+    fn check(&self, entry: &EagerEntry) -> Result<(), tintype_render::Error>;
+
+    /// Renders and keeps every entry, so that delivery finds it; one result for each, in order. The asset is stored.
+    async fn render(
+        &self,
+        cloud: &Cloud,
+        asset: &Asset,
+        entries: &[EagerEntry],
+    ) -> Vec<Result<EagerPicture, DeliveryError>>;
+}
