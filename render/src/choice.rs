@@ -89,6 +89,11 @@ impl fmt::Debug for Choice {
 }
 
 impl Choice {
+    /// The CPU, for a reason that was found elsewhere, such as in a probe that runs in its own process.
+    pub fn cpu_only(reason: &str) -> Self {
+        Choice::cpu(reason.to_owned(), Vec::new())
+    }
+
     fn cpu(reason: String, adapters: Vec<AdapterSummary>) -> Self {
         Choice { backend: None, gpu: None, reason, adapters }
     }

@@ -1,0 +1,295 @@
+//! Puts the server together from its configuration: the only file that chooses implementations.
+
+use crate::auth::signature::SignaturePolicy;
+use crate::catalog::postgres::PostgresCatalog;
+use crate::catalog::sqlite::SqliteCatalog;
+use crate::catalog::{Catalog, CatalogError};
+use crate::config::{CatalogConfig, Config, ProfileChoice, RendererChoice, secret_key};
+use crate::demo;
+use crate::domain::CloudName;
+use crate::http::serve::{ConnectionLimits, serve};
+use crate::http::{HttpState, MetricsText, router};
+use crate::probe;
+use crate::service::deliver::{Delivery, DeliveryCache, DeliverySettings};
+use crate::service::derive::Deriver;
+use crate::service::meter::Meter;
+use crate::service::renderer::{EagerRenderer, UploadedPictures};
+use crate::service::upload::{UploadService, UploadSettings};
+use crate::storage::{BlobStore, FsStore};
+use std::sync::Arc;
+use std::time::Duration;
+use tintype_render::Limits;
+use tintype_render::choice::{self, Choice, RendererMode};
+use tintype_render::cpu::CpuBackend;
+use tintype_render::face::FaceDetector;
+use tintype_render::gpu::GpuOptions;
+use tintype_render::plan::facts::Profile;
+use tintype_scheduler::{Config as SchedulerConfig, Scheduler};
+use tokio::net::TcpListener;
+
+/// What a client is told when the server is full.
+const RETRY_AFTER: Duration = Duration::from_secs(2);
+/// How long started work may go on after the server was told to stop.
+const GRACE: Duration = Duration::from_secs(20);
+/// Life of a cached answer when other nodes may write to the same catalog.
+const SHARED_CACHE_AGE: Duration = Duration::from_secs(5);
+/// How often blobs that no row names any longer are deleted.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
+
+/// Why the server does not start, or ends.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    #[error(transparent)]
+    Config(#[from] crate::config::ConfigError),
+    #[error("catalog: {0}")]
+    Catalog(#[from] CatalogError),
+    #[error("storage: {0}")]
+    Storage(#[from] crate::storage::StorageError),
+    #[error("renderer: {0}")]
+    Renderer(String),
+    #[error("scheduler: {0}")]
+    Scheduler(#[from] tintype_scheduler::StartError),
+    #[error("{0}")]
+    Demo(String),
+    #[error("cannot listen on {address}: {error}")]
+    Listen { address: std::net::SocketAddr, error: std::io::Error },
+    #[error("the server failed: {0}")]
+    Serve(std::io::Error),
+}
+
+/// The renderer's ceilings, from the configuration.
+pub fn limits(config: &Config) -> Limits {
+    Limits {
+        source_pixels: config.render.max_source_pixels,
+        output_pixels: config.render.max_output_pixels,
+        source_bytes: config.http.max_upload_bytes,
+        ..Limits::default()
+    }
+}
+
+/// The rendering profile, from the configuration.
+pub fn profile(config: &Config) -> Profile {
+    match config.render.profile {
+        ProfileChoice::Quality => Profile::Quality,
+        ProfileChoice::Fast => Profile::Fast,
+    }
+}
+
+/// Opens the catalog, creating and migrating it as needed.
+pub async fn open_catalog(config: &Config) -> Result<Arc<dyn Catalog>, AppError> {
+    let key = secret_key::load_or_create(&config.secret_key_file)?;
+    Ok(match &config.catalog {
+        CatalogConfig::Sqlite(path) => Arc::new(SqliteCatalog::open(path, key).await?),
+        CatalogConfig::Postgres(url) => Arc::new(PostgresCatalog::open(url.expose(), key).await?),
+    })
+}
+
+/// Opens the folder of blobs.
+pub async fn open_store(config: &Config) -> Result<Arc<dyn BlobStore>, AppError> {
+    Ok(Arc::new(FsStore::open(config.data_dir.join("blobs")).await?))
+}
+
+/// Chooses what renders, and says why.
+pub fn choose_renderer(wanted: RendererChoice, budget_bytes: u64) -> Result<Choice, AppError> {
+    let options = GpuOptions { budget_bytes: budget_bytes.min(1 << 30), ..GpuOptions::default() };
+    let mode = match wanted {
+        RendererChoice::Cpu => RendererMode::Cpu,
+        RendererChoice::Gpu => RendererMode::Gpu,
+        RendererChoice::Software => RendererMode::Software,
+        RendererChoice::Auto => match probe::hardware_adapters() {
+            Ok(found) if found.is_empty() => {
+                return Ok(Choice::cpu_only("no graphics adapter but software ones, which are slower than the CPU path"));
+            }
+            Ok(_) => RendererMode::Auto,
+            Err(error) => return Ok(Choice::cpu_only(&format!("adapters could not be listed: {error}"))),
+        },
+    };
+    choice::choose(mode, options).map_err(|error| AppError::Renderer(error.to_string()))
+}
+
+/// A server that is put together but does not listen yet.
+pub struct App {
+    config: Config,
+    catalog: Arc<dyn Catalog>,
+    scheduler: Arc<Scheduler>,
+    deriver: Arc<Deriver>,
+    meter: Arc<Meter>,
+    uploads: UploadService,
+    state: HttpState,
+    renderer: String,
+}
+
+impl App {
+    /// Opens everything that the configuration names.
+    pub async fn open(config: Config) -> Result<App, AppError> {
+        std::fs::create_dir_all(&config.data_dir)
+            .map_err(|error| AppError::Demo(format!("cannot create {}: {error}", config.data_dir.display())))?;
+        let catalog = open_catalog(&config).await?;
+        let blobs = open_store(&config).await?;
+        let budget = config.scheduler.memory_budget_bytes;
+        let chosen = choose_renderer(config.render.renderer, budget / 2)?;
+        Self::assemble(config, catalog, blobs, chosen).await
+    }
+
+    /// Joins given stores and a given renderer.
+    pub async fn assemble(
+        config: Config,
+        catalog: Arc<dyn Catalog>,
+        blobs: Arc<dyn BlobStore>,
+        chosen: Choice,
+    ) -> Result<App, AppError> {
+        let limits = limits(&config);
+        let detector = FaceDetector::new().map_err(|error| AppError::Renderer(error.to_string()))?;
+        let cache_bytes = config.cache.url_cache_bytes;
+        let scheduler = Arc::new(Scheduler::start(
+            SchedulerConfig {
+                n_threads: config.render.threads,
+                max_waiting_interactive: config.scheduler.queue_length,
+                max_waiting_eager: config.scheduler.queue_length,
+                budget_bytes: config.scheduler.memory_budget_bytes - cache_bytes,
+                ..SchedulerConfig::default()
+            },
+            Arc::new(CpuBackend::new()),
+            chosen.backend.clone(),
+            Arc::new(detector),
+            limits.clone(),
+        )?);
+        let deriver =
+            Deriver::new(catalog.clone(), blobs.clone(), scheduler.clone(), limits.clone(), profile(&config));
+        let shared = matches!(config.catalog, CatalogConfig::Postgres(_));
+        let cache = DeliveryCache::new(cache_bytes as usize, shared.then_some(SHARED_CACHE_AGE));
+        let meter = Arc::new(Meter::default());
+        let delivery = Delivery::new(
+            catalog.clone(),
+            blobs.clone(),
+            deriver.clone(),
+            &cache,
+            meter.clone(),
+            DeliverySettings {
+                default_cloud: config.default_cloud.as_deref().and_then(|name| CloudName::new(name).ok()),
+                unversioned_max_age: config.cache.unversioned_max_age,
+                retry_after: RETRY_AFTER,
+            },
+        );
+        let changed = cache.clone();
+        let uploads = UploadService::new(
+            catalog.clone(),
+            blobs,
+            Arc::new(UploadedPictures::new(scheduler.clone(), limits)),
+            Arc::new(EagerRenderer::new(deriver.clone(), meter.clone(), RETRY_AFTER)),
+            Arc::new(move |cloud| changed.invalidate(cloud)),
+            UploadSettings {
+                public_base_url: config.http.public_base_url.clone(),
+                max_upload_bytes: config.http.max_upload_bytes,
+                policy: SignaturePolicy { accept_v1: config.http.accept_signature_v1 },
+                max_uploads: 256,
+                inspect_budget_bytes: config.scheduler.memory_budget_bytes / 4,
+            },
+        );
+        let renderer = match &chosen.backend {
+            Some(backend) => format!("gpu ({}): {}", backend.name(), chosen.reason),
+            None => format!("cpu: {}", chosen.reason),
+        };
+        let state = HttpState {
+            upload: uploads.clone(),
+            deliver: Arc::new(delivery),
+            metrics: Arc::new(Metrics { scheduler: scheduler.clone(), cache, renderer: renderer.clone() }),
+            request_timeout: config.http.request_timeout,
+        };
+        Ok(App { config, catalog, scheduler, deriver, meter, uploads, state, renderer })
+    }
+
+    /// The routes, for tests that need no listener.
+    pub fn state(&self) -> HttpState {
+        self.state.clone()
+    }
+
+    /// The upload service.
+    pub fn uploads(&self) -> &UploadService {
+        &self.uploads
+    }
+
+    /// Serves until the process is told to stop, then finishes what was begun.
+    pub async fn run(self) -> Result<(), AppError> {
+        let address = self.config.http.listen;
+        let listener = TcpListener::bind(address).await.map_err(|error| AppError::Listen { address, error })?;
+        let found = demo::find_or_create(self.catalog.as_ref()).await?;
+        if let Some(demo) = &found {
+            if demo.created {
+                demo::load_samples(demo, &self.uploads).await.map_err(AppError::Demo)?;
+            }
+            println!("{}", demo::greeting(demo, &self.config.http.public_base_url));
+        }
+        println!("renderer: {}", self.renderer);
+        println!("catalog: {}, data in {}", self.catalog.kind(), self.config.data_dir.display());
+        println!("listening on http://{address}");
+        tokio::spawn(Meter::run(Arc::downgrade(&self.meter), self.catalog.clone()));
+        let sweeper = tokio::spawn(sweep(self.catalog.clone(), self.deriver.clone()));
+        let stop = stop_signal();
+        let served = serve(listener, router(self.state), ConnectionLimits { grace: GRACE, ..Default::default() }, stop);
+        let result = served.await.map_err(AppError::Serve);
+        tracing::info!("stopping");
+        self.scheduler.shutdown(GRACE).await;
+        sweeper.abort();
+        self.meter.flush(self.catalog.as_ref()).await;
+        result
+    }
+}
+
+/// Deletes blobs that no row names any longer, also those that a crash left.
+async fn sweep(catalog: Arc<dyn Catalog>, deriver: Arc<Deriver>) {
+    loop {
+        match catalog.garbage(100).await {
+            Ok(blobs) if !blobs.is_empty() => {
+                let full = blobs.len() == 100;
+                deriver.drop_blobs(blobs).await;
+                if full {
+                    continue;
+                }
+            }
+            Ok(_) => {}
+            Err(error) => tracing::warn!(error = %error, "the garbage list could not be read"),
+        }
+        tokio::time::sleep(SWEEP_EVERY).await;
+    }
+}
+
+/// Done when the process is asked to stop.
+async fn stop_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let wait = |kind: SignalKind| async move {
+        match signal(kind) {
+            Ok(mut stream) => {
+                stream.recv().await;
+            }
+            Err(error) => {
+                tracing::warn!(error = %error, "a signal cannot be caught");
+                std::future::pending::<()>().await;
+            }
+        }
+    };
+    tokio::select! {
+        () = wait(SignalKind::terminate()) => {}
+        () = wait(SignalKind::interrupt()) => {}
+    }
+}
+
+/// Text of `/metrics`.
+struct Metrics {
+    scheduler: Arc<Scheduler>,
+    cache: DeliveryCache,
+    renderer: String,
+}
+
+impl MetricsText for Metrics {
+    fn render(&self) -> String {
+        let mut text = self.scheduler.metrics().to_string();
+        let label: String = self.renderer.chars().filter(|c| !matches!(c, '"' | '\\' | '\n')).collect();
+        text += "# HELP tintype_renderer_info What renders, and why.\n# TYPE tintype_renderer_info gauge\n";
+        text += &format!("tintype_renderer_info{{renderer=\"{label}\"}} 1\n");
+        text += "# HELP tintype_url_cache_bytes Bytes of finished answers in memory.\n";
+        text += "# TYPE tintype_url_cache_bytes gauge\n";
+        text += &format!("tintype_url_cache_bytes {}\n", self.cache.bytes());
+        text
+    }
+}

@@ -1,0 +1,204 @@
+//! The command line: `serve`, `render`, `explain`, `doctor`, `bench`, `config`.
+
+mod explain;
+mod local;
+
+use crate::app::{self, App, AppError};
+use crate::config::{Config, LogConfig, LogFormat, table};
+use crate::probe;
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::process::ExitCode;
+use tintype_render::gpu;
+
+/// Runs the program and says how it ended.
+pub fn main() -> ExitCode {
+    let matches = command().get_matches();
+    let outcome = match matches.subcommand() {
+        Some(("serve", flags)) => serve(flags),
+        Some(("render", arguments)) => local::render(arguments),
+        Some(("explain", arguments)) => explain::explain(arguments),
+        Some(("doctor", flags)) => doctor(flags),
+        Some(("config", flags)) => load(flags).map(|config| print(&config.print())),
+        Some(("bench", arguments)) => local::bench(arguments),
+        Some((probe::COMMAND, _)) => {
+            probe::print();
+            Ok(())
+        }
+        _ => Ok(()),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("tintype: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The whole command line; its flags for the configuration come from the table of keys.
+pub fn command() -> Command {
+    let transformation = || {
+        Arg::new("transformation")
+            .long("transformation")
+            .short('t')
+            .help("As in a delivery URL, such as c_fill,w_300,h_200/r_20")
+    };
+    let layer = || {
+        Arg::new("layer")
+            .long("layer")
+            .action(ArgAction::Append)
+            .value_name("ID=FILE")
+            .help("The picture that l_ID names; the sample pictures are known by their names")
+    };
+    let profile = || {
+        Arg::new("profile").long("profile").default_value("quality").value_parser(["quality", "fast"]).help("Rendering profile")
+    };
+    let renderer = || {
+        Arg::new("renderer")
+            .long("renderer")
+            .default_value("auto")
+            .value_parser(["auto", "gpu", "cpu", "software"])
+            .help("What renders")
+    };
+    Command::new("tintype")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("A self-hosted image service with Cloudinary's URLs and SDKs, rendering on the GPU")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(configured("serve", "Serve uploads and pictures over HTTP"))
+        .subcommand(
+            Command::new("render")
+                .about("Transform one local file")
+                .arg(Arg::new("input").required(true).help("Picture to read"))
+                .arg(Arg::new("output").required(true).help("File to write; its extension is the format unless f_ says another"))
+                .arg(transformation().default_value(""))
+                .arg(layer())
+                .arg(profile())
+                .arg(renderer()),
+        )
+        .subcommand(
+            configured("explain", "Print the plan of a picture as JSON")
+                .arg(Arg::new("picture").required(true).help("Path or URL of a delivery, or a local file with --transformation"))
+                .arg(transformation())
+                .arg(layer()),
+        )
+        .subcommand(configured("doctor", "Say what renders, what is stored where, and what is wrong"))
+        .subcommand(
+            Command::new("bench")
+                .about("Measure this machine with the workloads of the documentation")
+                .arg(Arg::new("rounds").long("rounds").default_value("7").value_parser(clap::value_parser!(u32)).help("Interleaved rounds"))
+                .arg(Arg::new("json").long("json").value_name("FILE").help("Also write the results as JSON"))
+                .arg(renderer()),
+        )
+        .subcommand(configured("config", "Print the configuration that is in force, secrets hidden"))
+        .subcommand(Command::new(probe::COMMAND).hide(true))
+}
+
+/// A command that takes every key of the configuration as a flag.
+fn configured(name: &'static str, about: &'static str) -> Command {
+    let flags = table::KEYS.iter().map(|key| {
+        let help = if key.default.is_empty() {
+            format!("{} [env: {}]", key.help, key.variable())
+        } else {
+            format!("{} [default: {}] [env: {}]", key.help, key.default, key.variable())
+        };
+        Arg::new(key.name).long(key.flag()).value_name("VALUE").help(help)
+    });
+    Command::new(name).about(about).args(flags)
+}
+
+/// The configuration under the flags of a command.
+fn load(flags: &ArgMatches) -> Result<Config, String> {
+    let given: BTreeMap<String, String> = table::KEYS
+        .iter()
+        .filter_map(|key| Some((key.name.to_owned(), flags.get_one::<String>(key.name)?.clone())))
+        .collect();
+    Config::load(&given).map_err(|error| error.to_string())
+}
+
+fn print(text: &str) {
+    // A closed pipe is no failure worth a message.
+    let _ = writeln!(std::io::stdout(), "{}", text.trim_end());
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, String> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("tintype-io")
+        .build()
+        .map_err(|error| format!("the runtime does not start: {error}"))
+}
+
+fn serve(flags: &ArgMatches) -> Result<(), String> {
+    let config = load(flags)?;
+    start_log(&config.log)?;
+    runtime()?
+        .block_on(async { App::open(config).await?.run().await })
+        .map_err(|error: AppError| error.to_string())
+}
+
+fn start_log(config: &LogConfig) -> Result<(), String> {
+    let filter = tracing_subscriber::EnvFilter::try_new(&config.filter)
+        .map_err(|error| format!("the value of log is no filter: {error}"))?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match config.format {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().init(),
+    }
+    Ok(())
+}
+
+/// Lists adapters, the choice, codecs and stores; fails when something that `serve` needs does not work.
+fn doctor(flags: &ArgMatches) -> Result<(), String> {
+    let config = load(flags)?;
+    print(&format!("tintype {}", env!("CARGO_PKG_VERSION")));
+    let adapters = gpu::adapters();
+    print(if adapters.is_empty() { "adapters: none (no Vulkan driver was found)" } else { "adapters:" });
+    for adapter in &adapters {
+        let megabytes = adapter.max_binding_bytes >> 20;
+        print(&format!("  {:?} {} ({}, {:?}), binds {megabytes} MB", adapter.kind, adapter.name, adapter.driver, adapter.backend));
+    }
+    let mut problems = 0;
+    match app::choose_renderer(config.render.renderer, config.scheduler.memory_budget_bytes / 2) {
+        Ok(choice) => {
+            let name = choice.backend.as_ref().map_or("cpu".to_owned(), |backend| format!("gpu ({})", backend.name()));
+            print(&format!("renderer: {name}: {}", choice.reason));
+        }
+        Err(error) => {
+            problems += 1;
+            print(&format!("renderer: PROBLEM: {error}"));
+        }
+    }
+    print(&format!("threads: {}, memory for rendering: {} MB", config.render.threads, config.scheduler.memory_budget_bytes >> 20));
+    print("reads: jpg, png, webp\nwrites: jpg (mozjpeg), png, webp (libwebp), avif (rav1e)");
+    let stores = runtime()?.block_on(async {
+        let catalog = async {
+            std::fs::create_dir_all(&config.data_dir).map_err(|error| error.to_string())?;
+            let catalog = app::open_catalog(&config).await.map_err(|error| error.to_string())?;
+            catalog.ping().await.map_err(|error| error.to_string())?;
+            let clouds = catalog.clouds().await.map_err(|error| error.to_string())?;
+            Ok::<_, String>(format!("{}, {} clouds", catalog.kind(), clouds.len()))
+        };
+        let store = async {
+            let store = app::open_store(&config).await.map_err(|error| error.to_string())?;
+            let mut writer = store.create().await.map_err(|error| error.to_string())?;
+            writer.write(bytes::Bytes::from_static(b"doctor")).await.map_err(|error| error.to_string())?;
+            let key = writer.commit().await.map_err(|error| error.to_string())?;
+            store.delete(&key).await.map_err(|error| error.to_string())?;
+            Ok::<_, String>(format!("{}, writable", store.kind()))
+        };
+        [("catalog", catalog.await), ("blobs", store.await)]
+    });
+    for (what, result) in stores {
+        match result {
+            Ok(text) => print(&format!("{what}: {text}")),
+            Err(error) => {
+                problems += 1;
+                print(&format!("{what}: PROBLEM: {error}"));
+            }
+        }
+    }
+    if problems == 0 { Ok(()) } else { Err(format!("{problems} problems were found")) }
+}
