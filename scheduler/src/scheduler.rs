@@ -2,13 +2,15 @@
 
 use crate::admission::{Admission, Permit, Refused};
 use crate::config::{Config, StartError};
-use crate::engine::{Course, Engine, Load};
+use crate::engine::{Course, Engine, Load, panic_text};
 use crate::flight::{Expiry, Flight, Flights, Landing, Ticket};
 use crate::lane::Lane;
 use crate::metrics::{Metrics, MetricsSnapshot, Outcome};
 use crate::pipeline::{Pipeline, RenderPipeline};
 use crate::work::{Rendered, Timings, Work, WorkError};
+use futures::future::FutureExt;
 use std::future::pending;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tintype_render::backend::Backend;
@@ -155,7 +157,11 @@ async fn fly(shared: Arc<Shared>, landing: Landing, work: Work, submitted: Insta
     let flight = landing.flight().clone();
     let outcome = tokio::select! {
         biased;
-        done = steps(&shared, &flight, work, submitted) => done.map_err(Early::Error),
+        done = AssertUnwindSafe(steps(&shared, &flight, work, submitted)).catch_unwind() => done
+            .unwrap_or_else(|panic| {
+                Err(WorkError::Internal(format!("panic while reading: {}", panic_text(&*panic))))
+            })
+            .map_err(Early::Error),
         early = interrupted(&shared, &flight) => Err(early),
     };
     let lane = flight.lane();
