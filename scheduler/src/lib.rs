@@ -1,7 +1,7 @@
 //! When and where renders run; never what they mean.
 //!
 //! Three entrances (HTTP, jobs, bench) meet at one function, [`Scheduler::submit`]. A work joins or starts the one flight of
-//! its key ([`flight`](mod@flight)), waits for one permit of (one slot, so many bytes), reads its sources, is decoded on the pool,
+//! its key, waits for one permit of (one slot, so many bytes), reads its sources, is decoded on the pool,
 //! rendered by the GPU in a batch with others or by the CPU where it stands, and encoded on the pool. What a picture is and
 //! how much it costs is the renderer's to say, through [`Pipeline`].
 

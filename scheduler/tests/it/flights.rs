@@ -12,7 +12,7 @@ async fn a_hundred_submits_of_one_key_render_once() {
     let all = house.turnstile.acquire_many(1000).await.unwrap();
     let submits = (0..100).map(|_| {
         let house = house.clone();
-        tokio::spawn(async move { house.interactive(7) })
+        tokio::task::spawn_blocking(move || house.interactive(7))
     });
     let tickets: Vec<Ticket> =
         futures::future::join_all(submits).await.into_iter().map(|submit| submit.unwrap()).collect();
