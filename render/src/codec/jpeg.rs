@@ -39,9 +39,10 @@ fn profile(session: &Session, limits: &Limits) -> Option<Vec<u8>> {
         .collect();
     parts.sort_by_key(|(number, ..)| *number);
     let complete = !parts.is_empty()
-        && parts.iter().enumerate().all(|(i, (number, count, _))| {
-            usize::from(*number) == i + 1 && usize::from(*count) == parts.len()
-        });
+        && parts
+            .iter()
+            .enumerate()
+            .all(|(i, (number, count, _))| usize::from(*number) == i + 1 && usize::from(*count) == parts.len());
     let total: usize = parts.iter().map(|(.., part)| part.len()).sum();
     (complete && total <= limits.metadata_bytes).then(|| parts.iter().flat_map(|(.., part)| *part).copied().collect())
 }
@@ -91,7 +92,8 @@ impl<'a> Decoder<'a> {
         }
         let (decoded, eighths) = plan_decode(demand);
         let four_inks = session.info().num_components == 4;
-        let cmyk = four_inks.then(|| Cmyk { inverted: session.blocks(APP14).iter().any(|block| block.starts_with(b"Adobe")) });
+        let cmyk =
+            four_inks.then(|| Cmyk { inverted: session.blocks(APP14).iter().any(|block| block.starts_with(b"Adobe")) });
         let to_srgb = if four_inks { None } else { profile(&session, limits).and_then(|icc| ToSrgb::new(&icc)) };
         let mut lead = 0;
         let output_width = session.call(|cinfo| {
@@ -195,12 +197,7 @@ impl Cmyk {
 }
 
 /// Baseline with default tables, or progressive with optimised ones. Chroma is halved below quality 90 unless stated.
-pub(super) fn encode(
-    frame: &Frame,
-    quality: u8,
-    chroma: Option<ChromaSampling>,
-    progressive: bool,
-) -> Result<Vec<u8>> {
+pub(super) fn encode(frame: &Frame, quality: u8, chroma: Option<ChromaSampling>, progressive: bool) -> Result<Vec<u8>> {
     if frame.has_alpha() {
         return Err(Error::Encode("a picture with alpha reached the JPEG encoder".into()));
     }
@@ -225,4 +222,3 @@ pub(super) fn encode(
         encoder.finish()
     })
 }
-

@@ -163,7 +163,11 @@ fn readable(bytes: &[u8], limits: &Limits) -> Result<Format> {
         return Err(Error::Decode("Empty file".into()));
     }
     if bytes.len() as u64 > limits.source_bytes {
-        return Err(Error::Limit(format!("File size too large. Got {}. Maximum is {}.", bytes.len(), limits.source_bytes)));
+        return Err(Error::Limit(format!(
+            "File size too large. Got {}. Maximum is {}.",
+            bytes.len(),
+            limits.source_bytes
+        )));
     }
     match sniff(bytes) {
         Some(Container::Jpeg) => Ok(Format::Jpeg),

@@ -64,7 +64,10 @@ fn check_axis(frame: &Frame, vertical: bool, inside: (u32, u32), axis: &Axis, na
             continue;
         }
         let Some(found) = decode(frame.pixel(x, y), axis.length) else { continue };
-        assert!((found - expected).abs() <= TOLERANCE_PX, "{name}: output {at} shows {found:.2}, expected {expected:.2}");
+        assert!(
+            (found - expected).abs() <= TOLERANCE_PX,
+            "{name}: output {at} shows {found:.2}, expected {expected:.2}"
+        );
         seen += 1;
     }
     assert!(seen > 0, "{name}: no pixel told where it is");

@@ -1,11 +1,17 @@
-//! Integration tests.
+//! Integration tests of the renderer.
+
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod allocation;
 mod choice;
 mod compare;
+mod compatibility;
+mod example_table;
 mod gpu;
 mod kernels;
 mod oracle;
 mod parity;
+mod parser_vectors;
+mod property_language;
 mod random_plan;
+mod support;

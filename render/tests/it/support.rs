@@ -46,8 +46,7 @@ impl Case {
 
     pub fn plan(&self, profile: Profile) -> Plan {
         let transformation = parse(&self.text, &Limits::default()).expect("the case parses");
-        let purpose =
-            Purpose { profile, extension: None, accept: AcceptClass { webp: self.webp, avif: false } };
+        let purpose = Purpose { profile, extension: None, accept: AcceptClass { webp: self.webp, avif: false } };
         match plan::resolve(&transformation, &self.facts(), &purpose, &Limits::default()).expect("the case resolves") {
             Stage::Done(plan) => plan,
             Stage::Measure(measure) => panic!("{} asks for {measure:?}", self.text),

@@ -1,0 +1,239 @@
+//! Colors: names, `rgb:` forms, bare hexadecimal digits, and their canonical spelling.
+
+use super::transformation::Color;
+
+impl Color {
+    /// Reads a CSS/X11 name in any case, `rgb:` with 3, 4, 6 or 8 hexadecimal digits, the same digits bare, or
+    /// `transparent`/`none`. `None` for anything else.
+    pub fn parse(text: &str) -> Option<Color> {
+        if let Some(digits) = text.strip_prefix("rgb:") {
+            return from_hex(digits);
+        }
+        if text.eq_ignore_ascii_case("transparent") || text.eq_ignore_ascii_case("none") {
+            return Some(Color::TRANSPARENT);
+        }
+        let named = NAMES.iter().find(|(name, _)| name.eq_ignore_ascii_case(text));
+        named.map(|&(_, rgb)| opaque(rgb)).or_else(|| from_hex(text))
+    }
+
+    /// Canonical text: `rgb:` and six lower-case digits, or eight when the color is not opaque.
+    pub fn canonical(self) -> String {
+        let [red, green, blue, alpha] = self.rgba;
+        if alpha == u8::MAX {
+            format!("rgb:{red:02x}{green:02x}{blue:02x}")
+        } else {
+            format!("rgb:{red:02x}{green:02x}{blue:02x}{alpha:02x}")
+        }
+    }
+}
+
+const fn opaque(rgb: u32) -> Color {
+    let [_, red, green, blue] = rgb.to_be_bytes();
+    Color { rgba: [red, green, blue, u8::MAX] }
+}
+
+fn from_hex(digits: &str) -> Option<Color> {
+    if !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    let value = u32::from_str_radix(digits, 16).ok()?;
+    // A short form doubles each digit, which is a multiplication by 17.
+    let nibble = |shift: u32| ((value >> shift & 0xf) * 17).to_be_bytes()[3];
+    match digits.len() {
+        3 => Some(Color { rgba: [nibble(8), nibble(4), nibble(0), u8::MAX] }),
+        4 => Some(Color { rgba: [nibble(12), nibble(8), nibble(4), nibble(0)] }),
+        6 => Some(opaque(value)),
+        8 => Some(Color { rgba: value.to_be_bytes() }),
+        _ => None,
+    }
+}
+
+/// The named colors of CSS Color Module Level 4, which are those of X11 where both define one.
+static NAMES: &[(&str, u32)] = &[
+    ("aliceblue", 0xf0f8ff),
+    ("antiquewhite", 0xfaebd7),
+    ("aqua", 0x00ffff),
+    ("aquamarine", 0x7fffd4),
+    ("azure", 0xf0ffff),
+    ("beige", 0xf5f5dc),
+    ("bisque", 0xffe4c4),
+    ("black", 0x000000),
+    ("blanchedalmond", 0xffebcd),
+    ("blue", 0x0000ff),
+    ("blueviolet", 0x8a2be2),
+    ("brown", 0xa52a2a),
+    ("burlywood", 0xdeb887),
+    ("cadetblue", 0x5f9ea0),
+    ("chartreuse", 0x7fff00),
+    ("chocolate", 0xd2691e),
+    ("coral", 0xff7f50),
+    ("cornflowerblue", 0x6495ed),
+    ("cornsilk", 0xfff8dc),
+    ("crimson", 0xdc143c),
+    ("cyan", 0x00ffff),
+    ("darkblue", 0x00008b),
+    ("darkcyan", 0x008b8b),
+    ("darkgoldenrod", 0xb8860b),
+    ("darkgray", 0xa9a9a9),
+    ("darkgreen", 0x006400),
+    ("darkgrey", 0xa9a9a9),
+    ("darkkhaki", 0xbdb76b),
+    ("darkmagenta", 0x8b008b),
+    ("darkolivegreen", 0x556b2f),
+    ("darkorange", 0xff8c00),
+    ("darkorchid", 0x9932cc),
+    ("darkred", 0x8b0000),
+    ("darksalmon", 0xe9967a),
+    ("darkseagreen", 0x8fbc8f),
+    ("darkslateblue", 0x483d8b),
+    ("darkslategray", 0x2f4f4f),
+    ("darkslategrey", 0x2f4f4f),
+    ("darkturquoise", 0x00ced1),
+    ("darkviolet", 0x9400d3),
+    ("deeppink", 0xff1493),
+    ("deepskyblue", 0x00bfff),
+    ("dimgray", 0x696969),
+    ("dimgrey", 0x696969),
+    ("dodgerblue", 0x1e90ff),
+    ("firebrick", 0xb22222),
+    ("floralwhite", 0xfffaf0),
+    ("forestgreen", 0x228b22),
+    ("fuchsia", 0xff00ff),
+    ("gainsboro", 0xdcdcdc),
+    ("ghostwhite", 0xf8f8ff),
+    ("gold", 0xffd700),
+    ("goldenrod", 0xdaa520),
+    ("gray", 0x808080),
+    ("green", 0x008000),
+    ("greenyellow", 0xadff2f),
+    ("grey", 0x808080),
+    ("honeydew", 0xf0fff0),
+    ("hotpink", 0xff69b4),
+    ("indianred", 0xcd5c5c),
+    ("indigo", 0x4b0082),
+    ("ivory", 0xfffff0),
+    ("khaki", 0xf0e68c),
+    ("lavender", 0xe6e6fa),
+    ("lavenderblush", 0xfff0f5),
+    ("lawngreen", 0x7cfc00),
+    ("lemonchiffon", 0xfffacd),
+    ("lightblue", 0xadd8e6),
+    ("lightcoral", 0xf08080),
+    ("lightcyan", 0xe0ffff),
+    ("lightgoldenrodyellow", 0xfafad2),
+    ("lightgray", 0xd3d3d3),
+    ("lightgreen", 0x90ee90),
+    ("lightgrey", 0xd3d3d3),
+    ("lightpink", 0xffb6c1),
+    ("lightsalmon", 0xffa07a),
+    ("lightseagreen", 0x20b2aa),
+    ("lightskyblue", 0x87cefa),
+    ("lightslategray", 0x778899),
+    ("lightslategrey", 0x778899),
+    ("lightsteelblue", 0xb0c4de),
+    ("lightyellow", 0xffffe0),
+    ("lime", 0x00ff00),
+    ("limegreen", 0x32cd32),
+    ("linen", 0xfaf0e6),
+    ("magenta", 0xff00ff),
+    ("maroon", 0x800000),
+    ("mediumaquamarine", 0x66cdaa),
+    ("mediumblue", 0x0000cd),
+    ("mediumorchid", 0xba55d3),
+    ("mediumpurple", 0x9370db),
+    ("mediumseagreen", 0x3cb371),
+    ("mediumslateblue", 0x7b68ee),
+    ("mediumspringgreen", 0x00fa9a),
+    ("mediumturquoise", 0x48d1cc),
+    ("mediumvioletred", 0xc71585),
+    ("midnightblue", 0x191970),
+    ("mintcream", 0xf5fffa),
+    ("mistyrose", 0xffe4e1),
+    ("moccasin", 0xffe4b5),
+    ("navajowhite", 0xffdead),
+    ("navy", 0x000080),
+    ("oldlace", 0xfdf5e6),
+    ("olive", 0x808000),
+    ("olivedrab", 0x6b8e23),
+    ("orange", 0xffa500),
+    ("orangered", 0xff4500),
+    ("orchid", 0xda70d6),
+    ("palegoldenrod", 0xeee8aa),
+    ("palegreen", 0x98fb98),
+    ("paleturquoise", 0xafeeee),
+    ("palevioletred", 0xdb7093),
+    ("papayawhip", 0xffefd5),
+    ("peachpuff", 0xffdab9),
+    ("peru", 0xcd853f),
+    ("pink", 0xffc0cb),
+    ("plum", 0xdda0dd),
+    ("powderblue", 0xb0e0e6),
+    ("purple", 0x800080),
+    ("rebeccapurple", 0x663399),
+    ("red", 0xff0000),
+    ("rosybrown", 0xbc8f8f),
+    ("royalblue", 0x4169e1),
+    ("saddlebrown", 0x8b4513),
+    ("salmon", 0xfa8072),
+    ("sandybrown", 0xf4a460),
+    ("seagreen", 0x2e8b57),
+    ("seashell", 0xfff5ee),
+    ("sienna", 0xa0522d),
+    ("silver", 0xc0c0c0),
+    ("skyblue", 0x87ceeb),
+    ("slateblue", 0x6a5acd),
+    ("slategray", 0x708090),
+    ("slategrey", 0x708090),
+    ("snow", 0xfffafa),
+    ("springgreen", 0x00ff7f),
+    ("steelblue", 0x4682b4),
+    ("tan", 0xd2b48c),
+    ("teal", 0x008080),
+    ("thistle", 0xd8bfd8),
+    ("tomato", 0xff6347),
+    ("turquoise", 0x40e0d0),
+    ("violet", 0xee82ee),
+    ("wheat", 0xf5deb3),
+    ("white", 0xffffff),
+    ("whitesmoke", 0xf5f5f5),
+    ("yellow", 0xffff00),
+    ("yellowgreen", 0x9acd32),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_form_means_its_color() {
+        let check = |text: &str, rgba: [u8; 4]| assert_eq!(Color::parse(text), Some(Color { rgba }), "{text}");
+        check("red", [255, 0, 0, 255]);
+        check("RebeccaPurple", [0x66, 0x33, 0x99, 255]);
+        check("rgb:fab", [0xff, 0xaa, 0xbb, 255]);
+        check("rgb:fab8", [0xff, 0xaa, 0xbb, 0x88]);
+        check("rgb:20A020", [0x20, 0xa0, 0x20, 255]);
+        check("rgb:ffaabbdd", [0xff, 0xaa, 0xbb, 0xdd]);
+        check("2F4F4F", [0x2f, 0x4f, 0x4f, 255]);
+        check("0f0", [0, 255, 0, 255]);
+        check("transparent", [0; 4]);
+        check("none", [0; 4]);
+        for bad in ["", "rgb:", "rgb:red", "rgb:12345", "rgb:+12", "#fff", "reddish", "rgb:123456789", "ünd"] {
+            assert_eq!(Color::parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn names_are_sorted_and_unique() {
+        assert!(NAMES.windows(2).all(|pair| pair[0].0 < pair[1].0));
+        assert_eq!(NAMES.len(), 148);
+    }
+
+    #[test]
+    fn canonical_text_reads_back() {
+        for color in [Color::TRANSPARENT, Color::WHITE, Color::BLACK, Color { rgba: [1, 2, 3, 4] }] {
+            assert_eq!(Color::parse(&color.canonical()), Some(color));
+        }
+        assert_eq!(Color::BLACK.canonical(), "rgb:000000");
+        assert_eq!(Color::TRANSPARENT.canonical(), "rgb:00000000");
+    }
+}

@@ -1,0 +1,134 @@
+//! Reading and printing are inverse, and nothing that anybody types brings the reader down.
+
+use proptest::prelude::*;
+use tintype_render::Limits;
+use tintype_render::language::{
+    AspectRatio, Border, Color, Compass, Component, CropMode, Decimal, FaceFallback, Flag, Format, FormatParam,
+    Gravity, Layer, LayerSide, Length, Offset, QualityLevel, QualityParam, Radius, Rotation, Transformation, canonical,
+    parse, parse_address,
+};
+
+fn decimal(units: std::ops::Range<i64>) -> impl Strategy<Value = Decimal> {
+    (units, 1..4_u8).prop_map(|(units, scale)| Decimal { units, scale })
+}
+
+fn length() -> impl Strategy<Value = Length> {
+    prop_oneof![
+        (1..5000_u32).prop_map(Length::Pixels),
+        decimal(1..3000).prop_map(Length::Fraction),
+        Just(Length::InitialWidth),
+        Just(Length::InitialHeight),
+    ]
+}
+
+fn offset() -> impl Strategy<Value = Offset> {
+    prop_oneof![(-900..900_i32).prop_map(Offset::Pixels), decimal(-900..900).prop_map(Offset::Fraction)]
+}
+
+fn color() -> impl Strategy<Value = Color> {
+    any::<[u8; 4]>().prop_map(|rgba| if rgba[3] == 0 { Color::TRANSPARENT } else { Color { rgba } })
+}
+
+fn gravity() -> impl Strategy<Value = Gravity> {
+    prop_oneof![
+        Just(Gravity::Compass(Compass::NorthEast)),
+        Just(Gravity::Compass(Compass::Center)),
+        Just(Gravity::XyCenter),
+        Just(Gravity::Face(FaceFallback::North)),
+        Just(Gravity::Faces(FaceFallback::Center)),
+        Just(Gravity::CustomFaces),
+    ]
+}
+
+fn rotation() -> impl Strategy<Value = Rotation> {
+    prop_oneof![
+        (-4..5_i32).prop_map(|turns| Rotation::Degrees(turns * 90)),
+        Just(Rotation::HFlip),
+        Just(Rotation::VFlip),
+        Just(Rotation::Ignore),
+    ]
+}
+
+fn layer() -> impl Strategy<Value = Layer> {
+    let side = prop_oneof![Just(LayerSide::Over), Just(LayerSide::Under)];
+    (side, "[a-z][a-z0-9 -]{0,8}[a-z](/[a-z0-9.]{1,6}x){0,2}(\\.png)?")
+        .prop_map(|(side, public_id)| Layer { side, public_id })
+}
+
+prop_compose! {
+    fn component()(
+        crop in proptest::option::of(prop_oneof![Just(CropMode::Fill), Just(CropMode::Mpad), Just(CropMode::Thumb)]),
+        lengths in (proptest::option::of(length()), proptest::option::of(length())),
+        ratio in proptest::option::of(prop_oneof![
+            (decimal(1..99), decimal(1..99)).prop_map(|(a, b)| AspectRatio::Ratio(a, b)),
+            decimal(1..99).prop_map(AspectRatio::Number),
+        ]),
+        gravity in proptest::option::of(gravity()),
+        offsets in (proptest::option::of(offset()), proptest::option::of(offset())),
+        zoom in proptest::option::of(decimal(1..500)),
+        radius in proptest::option::of(prop_oneof![
+            Just(Radius::Max),
+            proptest::collection::vec(0..900_u32, 1..5).prop_map(Radius::Corners),
+        ]),
+        border in proptest::option::of((1..90_u32, color()).prop_map(|(width, color)| Border { width, color })),
+        background in proptest::option::of(color()),
+        opacity in proptest::option::of(0..=100_u8),
+        angle in proptest::collection::vec(rotation(), 0..3),
+        layer in proptest::option::of(layer()),
+        output in (
+            proptest::option::of(prop_oneof![
+                (1..=100_u8).prop_map(|number| QualityParam::Number(number, None)),
+                Just(QualityParam::Auto(QualityLevel::Low)),
+            ]),
+            proptest::option::of(prop_oneof![Just(FormatParam::Auto), Just(FormatParam::Named(Format::Avif))]),
+            proptest::option::of(decimal(1..20)),
+        ),
+        flags in proptest::collection::btree_set(
+            prop_oneof![
+                Just(Flag::Relative),
+                Just(Flag::NoOverflow),
+                "[a-zA-Z0-9 _!.-]{1,9}".prop_map(|name| Flag::Attachment(Some(name))),
+            ],
+            0..2,
+        ),
+    ) -> Component {
+        Component {
+            crop, width: lengths.0, height: lengths.1, aspect_ratio: ratio, gravity, x: offsets.0, y: offsets.1, zoom,
+            radius, border, background, opacity, angle, layer, quality: output.0, format: output.1, dpr: output.2, flags,
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 600, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn reading_what_was_printed_gives_the_same(
+        components in proptest::collection::vec(component(), 0..5)
+            .prop_map(|all| all.into_iter().filter(|one| *one != Component::default()).collect::<Vec<_>>()),
+    ) {
+        let transformation = Transformation { components };
+        let text = canonical(&transformation);
+        let read = parse(&text, &Limits::default());
+        prop_assert_eq!(read.as_ref(), Ok(&transformation), "{}", text);
+        prop_assert_eq!(canonical(&transformation), text);
+    }
+
+    #[test]
+    fn any_text_is_read_or_refused(text in "\\PC{0,200}") {
+        let _ = parse(&text, &Limits::default());
+        let _ = parse_address(&text, true);
+    }
+
+    #[test]
+    fn nearly_legal_text_is_read_or_refused(
+        parts in proptest::collection::vec(("[a-z]{1,3}", "[_:.,/%$-]{0,2}", "[a-z0-9.:%-]{0,12}"), 0..12),
+    ) {
+        let text: String = parts.iter().map(|(key, separator, value)| format!("{key}_{value}{separator}")).collect();
+        if let Ok(transformation) = parse(&text, &Limits::default()) {
+            let printed = canonical(&transformation);
+            prop_assert_eq!(parse(&printed, &Limits::default()), Ok(transformation), "{} from {}", printed, text);
+        }
+        let _ = parse_address(&format!("/demo/image/upload/{text}/x.jpg"), true);
+    }
+}
