@@ -1,1 +1,7 @@
-//! Integration tests.
+//! Integration tests: one binary, one module a subject.
+
+mod app;
+mod doubles;
+mod http;
+mod signatures;
+mod upload;
