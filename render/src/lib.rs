@@ -6,6 +6,7 @@
 //! [`pipeline`] joins these parts around a backend.
 
 pub mod backend;
+pub mod choice;
 pub mod codec;
 pub mod cpu;
 pub mod error;

@@ -1,13 +1,18 @@
 //! Joins decoding, planning, a backend and encoding.
 
-use crate::backend::{Job, Output};
+use crate::backend::{Job, Output, Source};
+use crate::codec;
+use crate::cpu;
 use crate::error::{Error, Result};
 use crate::face::FaceDetector;
+use crate::frame::Frame;
 use crate::language::{Format, Transformation};
 use crate::limits::Limits;
-use crate::plan::Encoding;
-use crate::plan::facts::{Facts, Purpose};
-use crate::plan::geometry::{RectF, Size};
+use crate::plan::bind::Decoded;
+use crate::plan::facts::{Facts, Measure, Purpose, SourceFacts, Stage};
+use crate::plan::geometry::{Rect, RectF, Size};
+use crate::plan::step::Demand;
+use crate::plan::{self, Encoding};
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -52,18 +57,108 @@ pub fn source_ids(request: &Request) -> Vec<Option<String>> {
     std::iter::once(None).chain(layers.into_iter().map(|id| Some(id.to_owned()))).collect()
 }
 
-/// Upper bound of the bytes that rendering the request holds at once, beside the compressed sources. Known before a byte
-/// of them is read.
-pub fn cost_bytes(_request: &Request, _limits: &Limits) -> Result<u64> {
-    Err(Error::Device("the planner is not joined yet".into()))
+/// Upper bound of the bytes that rendering the request holds at once, beside the compressed sources: decoded pictures,
+/// surfaces, scratch and the encoder's input. Known before a byte of the sources is read.
+///
+/// Errors are the client's: whatever the planner refuses.
+pub fn cost_bytes(request: &Request, limits: &Limits) -> Result<u64> {
+    // Where the faces are changes what is cut out, hardly how much; without any knowledge the whole picture is assumed.
+    let mut facts = request.facts.clone();
+    for source in std::iter::once(&mut facts.base).chain(facts.layers.values_mut()) {
+        let upright = source.orientation.apply_size(source.size);
+        source.faces.get_or_insert_with(|| vec![Rect::whole(upright).into()]);
+    }
+    let plan = match plan::resolve(&request.transformation, &facts, &request.purpose, limits)? {
+        Stage::Done(plan) => plan,
+        Stage::Measure(_) => return Err(Error::Device("planning asks for what it was told".into())),
+    };
+    let formats: Vec<Format> = source_facts(&request.transformation, &facts).map(|facts| facts.format).collect();
+    let predicted: Vec<Decoded> =
+        plan.sources.iter().zip(&formats).map(|(demand, format)| codec::predict(demand, *format)).collect();
+    let bound = plan.bind(&predicted)?;
+    let encoder = bound.size(bound.output).pixels() * 4;
+    // What the backend holds counts the decoded sources, too.
+    match cpu::peak_bytes(&bound) {
+        0 => Err(Error::Device("a plan was bound that no backend can run".into())),
+        peak => Ok(peak + encoder),
+    }
 }
 
 /// Decodes, measures where the plan asks for it, and binds. `sources[i]` are the bytes of `source_ids()[i]`.
-pub fn prepare(_request: &Request, _sources: &[Bytes], _faces: &FaceDetector, _limits: &Limits) -> Result<Prepared> {
-    Err(Error::Device("the planner is not joined yet".into()))
+///
+/// Errors: what the planner refuses, and sources that cannot be decoded.
+pub fn prepare(request: &Request, sources: &[Bytes], faces: &FaceDetector, limits: &Limits) -> Result<Prepared> {
+    let ids = source_ids(request);
+    if ids.len() != sources.len() {
+        return Err(Error::Device(format!("{} sources were read, {} are needed", sources.len(), ids.len())));
+    }
+    let mut facts = request.facts.clone();
+    let mut found = Vec::new();
+    let plan = loop {
+        match plan::resolve(&request.transformation, &facts, &request.purpose, limits)? {
+            Stage::Done(plan) => break plan,
+            Stage::Measure(Measure::Faces { source }) => {
+                let layer = ids.get(source).cloned().flatten();
+                let bytes = sources.get(source).ok_or_else(|| Error::Device("no such source to measure".into()))?;
+                let known = match &layer {
+                    Some(id) => facts.layers.get_mut(id).ok_or_else(|| Error::MissingLayer(id.clone()))?,
+                    None => &mut facts.base,
+                };
+                let boxes = find_faces(known, bytes, faces, limits)?;
+                known.faces = Some(boxes.clone());
+                found.push(FoundFaces { layer, faces: boxes });
+            }
+        }
+    };
+    let mut frames = Vec::with_capacity(sources.len());
+    let mut decoded = Vec::with_capacity(sources.len());
+    for (source, bytes) in sources.iter().enumerate() {
+        if plan.reads(source) {
+            let (frame, given) = codec::decode(bytes, &plan.sources[source], limits)?;
+            frames.push(Source::Rgba(Arc::new(frame)));
+            decoded.push(given);
+        } else {
+            let nothing = Size::new(1, 1);
+            frames.push(Source::Rgba(Arc::new(Frame::filled(nothing, [0; 4]))));
+            decoded.push(Decoded::whole(nothing));
+        }
+    }
+    let bound = plan.bind(&decoded)?;
+    let job = Job { plan: Arc::new(bound), sources: frames };
+    Ok(Prepared { job, encoding: plan.encoding, found })
+}
+
+/// Longest side, in pixels, of the picture in which faces are looked for.
+const FACE_SEARCH_SIDE: f64 = 1024.0;
+
+/// Faces of a source, in pixels of the upright picture, largest first.
+pub fn find_faces(facts: &SourceFacts, bytes: &[u8], detector: &FaceDetector, limits: &Limits) -> Result<Vec<RectF>> {
+    let side = f64::from(facts.size.width.max(facts.size.height));
+    let scale = (FACE_SEARCH_SIDE / side).min(1.0);
+    let demand = Demand { size: facts.size, scale, region: Rect::whole(facts.size) };
+    let (frame, given) = codec::decode(bytes, &demand, limits)?;
+    let upright = cpu::turn(&frame, facts.orientation)?;
+    let across = f64::from(facts.size.width) / f64::from(given.full.width);
+    let down = f64::from(facts.size.height) / f64::from(given.full.height);
+    let (across, down) = if facts.orientation.transposes() { (down, across) } else { (across, down) };
+    let scaled = |rect: RectF| RectF::new(rect.x * across, rect.y * down, rect.width * across, rect.height * down);
+    Ok(detector.detect(&upright).into_iter().map(scaled).collect())
 }
 
 /// Encodes what a backend made.
-pub fn finish(_output: Output, _encoding: &Encoding, _limits: &Limits) -> Result<Picture> {
-    Err(Error::Device("the encoder is not joined yet".into()))
+pub fn finish(output: Output, encoding: &Encoding, limits: &Limits) -> Result<Picture> {
+    let frame = output.into_frame();
+    let encoded = codec::encode(&frame, encoding, limits)?;
+    Ok(Picture {
+        bytes: Bytes::from(encoded.bytes),
+        format: encoded.format,
+        size: frame.size(),
+        quality: encoded.quality,
+    })
+}
+
+/// Facts of every source in order: the base, then every layer; unknown layers are left out.
+fn source_facts<'a>(transformation: &Transformation, facts: &'a Facts) -> impl Iterator<Item = &'a SourceFacts> {
+    let layers: Vec<_> = transformation.layer_ids().iter().filter_map(|id| facts.layers.get(*id)).collect();
+    std::iter::once(&facts.base).chain(layers)
 }

@@ -1,14 +1,24 @@
 //! From a transformation and facts to a plan: numbers only, every default resolved, nothing left to decide.
 
 pub mod bind;
+mod builder;
+mod crop;
+mod encoding;
 pub mod facts;
 pub mod geometry;
+mod gravity;
+mod layer;
+mod rational;
+mod resolve;
 pub mod step;
 pub mod weights;
 
+pub use encoding::resolve as resolve_encoding;
+pub use resolve::resolve;
+
 use crate::language::{ChromaSampling, Format, QualityLevel};
 use serde::Serialize;
-use step::{Demand, Step, SurfaceId};
+use step::{Demand, Op, Step, SurfaceId};
 
 /// Everything that is done to make one picture.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -21,6 +31,13 @@ pub struct Plan {
     pub output: SurfaceId,
     /// How it is encoded.
     pub encoding: Encoding,
+}
+
+impl Plan {
+    /// Whether any step loads a source.
+    pub fn reads(&self, source: usize) -> bool {
+        self.steps.iter().any(|step| matches!(step.op, Op::Load { source: loaded } if loaded == source))
+    }
 }
 
 /// How the result is encoded; nothing is left to the encoder's taste.

@@ -1,0 +1,193 @@
+//! The memory tier above stored pictures: whole answers by raw path and Accept class, bounded in bytes.
+//!
+//! A hit costs no catalog read. Every cloud has an epoch; an entry is good only while the epoch that was current *before*
+//! its facts were looked up still is. Entries also live at most a stated time, for writes that other nodes make.
+
+use crate::domain::CloudId;
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::hash::{BuildHasher, Hash, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// What an answer is looked up by: the raw path, and the class of its Accept header.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct UrlKey {
+    pub path: String,
+    /// One bit for each modern format that the client takes.
+    pub accept_class: u8,
+}
+
+/// The epoch of a cloud at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Epoch(u64);
+
+/// Epochs of all clouds.
+#[derive(Debug, Default)]
+pub struct Epochs {
+    of: Mutex<HashMap<CloudId, Arc<AtomicU64>>>,
+}
+
+impl Epochs {
+    fn counter(&self, cloud: &CloudId) -> Arc<AtomicU64> {
+        self.of.lock().entry(cloud.clone()).or_default().clone()
+    }
+
+    /// The current epoch; take it before looking anything up.
+    pub fn current(&self, cloud: &CloudId) -> Epoch {
+        Epoch(self.counter(cloud).load(Ordering::Acquire))
+    }
+
+    /// Makes every answer of the cloud stale.
+    pub fn advance(&self, cloud: &CloudId) {
+        self.counter(cloud).fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+const SHARDS: usize = 16;
+
+/// A byte-bounded map from addresses to answers, in shards so that threads seldom meet. The least recently used go first.
+pub struct UrlCache<V> {
+    shards: Vec<Mutex<Shard<V>>>,
+    hasher: RandomState,
+    shard_bytes: usize,
+    max_age: Option<Duration>,
+    epochs: Epochs,
+}
+
+struct Shard<V> {
+    entries: HashMap<UrlKey, Entry<V>>,
+    bytes: usize,
+    clock: u64,
+}
+
+struct Entry<V> {
+    value: Arc<V>,
+    bytes: usize,
+    cloud: Arc<AtomicU64>,
+    epoch: Epoch,
+    since: Instant,
+    used: u64,
+}
+
+impl<V> UrlCache<V> {
+    /// A cache of at most `bytes`; 0 keeps nothing. `max_age` bounds the life of an entry.
+    pub fn new(bytes: usize, max_age: Option<Duration>) -> Self {
+        let shard = || Mutex::new(Shard { entries: HashMap::new(), bytes: 0, clock: 0 });
+        UrlCache {
+            shards: (0..SHARDS).map(|_| shard()).collect(),
+            hasher: RandomState::new(),
+            shard_bytes: bytes / SHARDS,
+            max_age,
+            epochs: Epochs::default(),
+        }
+    }
+
+    /// Epochs of the clouds whose answers are kept here.
+    pub fn epochs(&self) -> &Epochs {
+        &self.epochs
+    }
+
+    fn shard(&self, key: &UrlKey) -> &Mutex<Shard<V>> {
+        &self.shards[self.hasher.hash_one(key) as usize % SHARDS]
+    }
+
+    /// The answer, if it is still good.
+    pub fn get(&self, key: &UrlKey) -> Option<Arc<V>> {
+        let mut shard = self.shard(key).lock();
+        shard.clock += 1;
+        let clock = shard.clock;
+        let entry = shard.entries.get_mut(key)?;
+        let current = entry.cloud.load(Ordering::Acquire) == entry.epoch.0;
+        if current && self.max_age.is_none_or(|most| entry.since.elapsed() < most) {
+            entry.used = clock;
+            return Some(entry.value.clone());
+        }
+        shard.remove(key);
+        None
+    }
+
+    /// Keeps an answer of `bytes`, made from facts that were looked up in `epoch`. Too large ones are not kept.
+    pub fn put(&self, key: UrlKey, value: Arc<V>, bytes: usize, cloud: &CloudId, epoch: Epoch) {
+        let bytes = bytes + key.path.len() + 256;
+        if bytes > self.shard_bytes / 2 {
+            return;
+        }
+        let cloud = self.epochs.counter(cloud);
+        let mut shard = self.shard(&key).lock();
+        shard.clock += 1;
+        let used = shard.clock;
+        shard.remove(&key);
+        while shard.bytes + bytes > self.shard_bytes {
+            // Looking at a few candidates is enough to throw out old ones, and costs the same for every size.
+            let oldest = shard.entries.iter().take(8).min_by_key(|(_, entry)| entry.used).map(|(key, _)| key.clone());
+            let Some(oldest) = oldest else { break };
+            shard.remove(&oldest);
+        }
+        shard.bytes += bytes;
+        shard.entries.insert(key, Entry { value, bytes, cloud, epoch, since: Instant::now(), used });
+    }
+
+    /// Bytes that are kept now.
+    pub fn bytes(&self) -> usize {
+        self.shards.iter().map(|shard| shard.lock().bytes).sum()
+    }
+}
+
+impl<V> Shard<V> {
+    fn remove(&mut self, key: &UrlKey) {
+        if let Some(entry) = self.entries.remove(key) {
+            self.bytes -= entry.bytes;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(path: &str) -> UrlKey {
+        UrlKey { path: path.into(), accept_class: 0 }
+    }
+
+    #[test]
+    fn an_answer_is_good_until_its_cloud_changes() {
+        let cache = UrlCache::new(1 << 20, None);
+        let (mine, other) = (CloudId::random(), CloudId::random());
+        let epoch = cache.epochs().current(&mine);
+        cache.put(key("/a"), Arc::new(1), 10, &mine, epoch);
+        assert_eq!(cache.get(&key("/a")).as_deref(), Some(&1));
+        cache.epochs().advance(&other);
+        assert!(cache.get(&key("/a")).is_some());
+        cache.epochs().advance(&mine);
+        assert!(cache.get(&key("/a")).is_none());
+        // What was looked up before the change is stale even if it is put afterwards.
+        cache.put(key("/a"), Arc::new(1), 10, &mine, epoch);
+        assert!(cache.get(&key("/a")).is_none());
+        assert_eq!(cache.bytes(), 0);
+    }
+
+    #[test]
+    fn bytes_are_bounded_and_accept_classes_differ() {
+        let cache = UrlCache::new(64 * 1024, None);
+        let cloud = CloudId::random();
+        let epoch = cache.epochs().current(&cloud);
+        for i in 0..2000 {
+            cache.put(key(&format!("/{i}")), Arc::new(i), 500, &cloud, epoch);
+            assert!(cache.bytes() <= 64 * 1024);
+        }
+        cache.put(key("/huge"), Arc::new(0), 64 * 1024, &cloud, epoch);
+        assert!(cache.get(&key("/huge")).is_none());
+        cache.put(UrlKey { path: "/x".into(), accept_class: 1 }, Arc::new(7), 10, &cloud, epoch);
+        assert!(cache.get(&key("/x")).is_none());
+    }
+
+    #[test]
+    fn entries_end_with_their_age() {
+        let cache = UrlCache::new(1 << 20, Some(Duration::ZERO));
+        let cloud = CloudId::random();
+        cache.put(key("/a"), Arc::new(1), 10, &cloud, cache.epochs().current(&cloud));
+        assert!(cache.get(&key("/a")).is_none());
+    }
+}

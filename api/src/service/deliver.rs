@@ -1,0 +1,408 @@
+//! Delivery: from an address to an original or a derived picture.
+
+use super::access;
+use super::deliver_types::{
+    CachePolicy, ContentFacts, Deliver, DeliveryAnswer, DeliveryBody, DeliveryError, DeliveryRequest, FileFacts,
+    StageTiming, StoredBody, VaryOn,
+};
+use super::derive::{DeriveError, DerivedPicture, Deriver};
+use super::meter::Meter;
+use crate::auth::signature;
+use crate::cache::{Epoch, UrlCache, UrlKey};
+use crate::catalog::Catalog;
+use crate::domain::{Asset, AssetKey, BlobKey, Cloud, CloudName, DeliveryType, PublicId, ResourceType};
+use crate::storage::BlobStore;
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tintype_render::language::{self, Address, Format, FormatParam, Transformation};
+use tintype_render::plan::facts::{AcceptClass, Purpose};
+use tintype_scheduler::Lane;
+
+/// Originals up to this size are kept in the URL cache; larger ones are streamed from the store.
+const CACHED_ORIGINAL_BYTES: u64 = 1024 * 1024;
+
+/// How delivery behaves.
+#[derive(Debug, Clone)]
+pub struct DeliverySettings {
+    /// The cloud of addresses that name none.
+    pub default_cloud: Option<CloudName>,
+    /// Lifetime of answers whose address names no version.
+    pub unversioned_max_age: Duration,
+    /// What a client is told when the server is full.
+    pub retry_after: Duration,
+}
+
+/// An answer as it is kept: everything but the time it took.
+struct Kept {
+    bytes: Bytes,
+    content_type: &'static str,
+    etag: String,
+    last_modified_s: i64,
+    cache: CachePolicy,
+    vary: Vec<VaryOn>,
+    content: ContentFacts,
+    attachment: Option<String>,
+    cloud: Cloud,
+}
+
+/// Delivers originals and derived pictures.
+pub struct Delivery {
+    catalog: Arc<dyn Catalog>,
+    store: Arc<dyn BlobStore>,
+    deriver: Arc<Deriver>,
+    cache: Arc<UrlCache<Kept>>,
+    meter: Arc<Meter>,
+    settings: DeliverySettings,
+}
+
+/// The cache of delivered answers, to be shared with whoever has to invalidate it.
+#[derive(Clone)]
+pub struct DeliveryCache(Arc<UrlCache<Kept>>);
+
+impl DeliveryCache {
+    /// See [`UrlCache::new`].
+    pub fn new(bytes: usize, max_age: Option<Duration>) -> Self {
+        DeliveryCache(Arc::new(UrlCache::new(bytes, max_age)))
+    }
+
+    /// Forgets every answer of a cloud.
+    pub fn invalidate(&self, cloud: &crate::domain::CloudId) {
+        self.0.epochs().advance(cloud);
+    }
+
+    /// Bytes that are kept now.
+    pub fn bytes(&self) -> usize {
+        self.0.bytes()
+    }
+}
+
+impl Delivery {
+    pub fn new(
+        catalog: Arc<dyn Catalog>,
+        store: Arc<dyn BlobStore>,
+        deriver: Arc<Deriver>,
+        cache: &DeliveryCache,
+        meter: Arc<Meter>,
+        settings: DeliverySettings,
+    ) -> Self {
+        Delivery { catalog, store, deriver, cache: cache.0.clone(), meter, settings }
+    }
+
+    fn answer_kept(&self, kept: &Kept, head: bool) -> DeliveryAnswer {
+        self.meter.delivered(&kept.cloud.id, if head { 0 } else { kept.bytes.len() as u64 });
+        DeliveryAnswer {
+            body: DeliveryBody::Bytes(kept.bytes.clone()),
+            content_type: kept.content_type.to_owned(),
+            etag: kept.etag.clone(),
+            last_modified_s: kept.last_modified_s,
+            cache: kept.cache,
+            vary: kept.vary.clone(),
+            timings: vec![StageTiming { stage: "cache", duration: Duration::ZERO, description: Some("hit") }],
+            content: Some(kept.content.clone()),
+            attachment: kept.attachment.clone(),
+            warning: None,
+        }
+    }
+
+    /// The cloud and the address; addresses without a cloud mean the default one.
+    async fn address(&self, path: &str) -> Result<(Cloud, Address), DeliveryError> {
+        let invalid = |error: language::AddressError| DeliveryError::Invalid(error.to_string());
+        let with_cloud = language::parse_address(path, true);
+        let named = match &with_cloud {
+            Ok(address) => address.cloud.as_deref(),
+            Err(_) => path.split('/').nth(1),
+        };
+        if let Some(name) = named.and_then(|name| CloudName::new(name).ok())
+            && let Some(cloud) = self.catalog.cloud_by_name(&name).await.map_err(internal)?
+        {
+            return Ok((cloud, with_cloud.map_err(invalid)?));
+        }
+        if let Some(name) = &self.settings.default_cloud
+            && let Ok(address) = language::parse_address(path, false)
+            && let Some(cloud) = self.catalog.cloud_by_name(name).await.map_err(internal)?
+            && path.split('/').nth(1).is_some_and(|first| matches!(first, "image" | "images" | "iu"))
+        {
+            return Ok((cloud, address));
+        }
+        with_cloud.map_err(invalid)?;
+        let name = path.split('/').nth(1).unwrap_or_default();
+        Err(DeliveryError::Unauthorized(format!("cloud_name {name} is disabled")))
+    }
+
+    /// The asset that an address names. An id that literally ends in something like an extension is tried first when
+    /// the extension is no format at all.
+    async fn asset(&self, cloud: &Cloud, address: &Address) -> Result<Asset, DeliveryError> {
+        let key = |public_id: &str| -> Option<AssetKey> {
+            Some(AssetKey {
+                cloud: cloud.id.clone(),
+                resource_type: address.resource_type.to_string().parse::<ResourceType>().ok()?,
+                delivery_type: address.delivery_type.to_string().parse::<DeliveryType>().ok()?,
+                public_id: PublicId::new(public_id).ok()?,
+            })
+        };
+        let candidates = [Some(address.public_id.as_str()), address.literal_id.as_deref()];
+        for candidate in candidates.into_iter().flatten() {
+            if let Some(key) = key(candidate)
+                && let Some(asset) = self.catalog.asset(&key).await.map_err(internal)?
+            {
+                return Ok(asset);
+            }
+        }
+        Err(DeliveryError::NotFound(address.public_id.clone()))
+    }
+
+    async fn authorize(
+        &self,
+        cloud: &Cloud,
+        address: &Address,
+        is_derived: bool,
+    ) -> Result<(), DeliveryError> {
+        let required = match address.delivery_type.to_string().as_str() {
+            "authenticated" => true,
+            "private" => !is_derived,
+            _ => false,
+        };
+        let Some(given) = &address.signature else {
+            return if required { Err(DeliveryError::Unauthorized("deny or ACL failure".into())) } else { Ok(()) };
+        };
+        let keys = self.catalog.api_keys(&cloud.id).await.map_err(internal)?;
+        let matches = keys
+            .iter()
+            .filter(|key| key.enabled)
+            .any(|key| signature::verify_url(given.as_str(), &address.to_sign, key.secret.expose()));
+        if matches { Ok(()) } else { Err(DeliveryError::Unauthorized(format!("Invalid Signature {}", given.as_str()))) }
+    }
+
+    fn keep(&self, key: UrlKey, kept: Kept, epoch: Epoch) -> Arc<Kept> {
+        let kept = Arc::new(kept);
+        let size = kept.bytes.len();
+        self.cache.put(key, kept.clone(), size, &kept.cloud.id, epoch);
+        kept
+    }
+}
+
+#[async_trait]
+impl Deliver for Delivery {
+    async fn deliver(&self, request: DeliveryRequest) -> Result<DeliveryAnswer, DeliveryError> {
+        let accept = accept_class(request.accept.as_deref());
+        let url_key = UrlKey {
+            path: request.path.clone(),
+            accept_class: u8::from(accept.webp) | u8::from(accept.avif) << 1,
+        };
+        if let Some(kept) = self.cache.get(&url_key) {
+            return Ok(self.answer_kept(&kept, request.head));
+        }
+        let started = Instant::now();
+        let (cloud, address) = self.address(&request.path).await?;
+        let epoch = self.cache.epochs().current(&cloud.id);
+        if address.resource_type.to_string() != "image" {
+            return Err(tintype_render::Error::unsupported(format!("delivery of {} assets", address.resource_type)).into());
+        }
+        let transformation = Arc::new(language::parse(&address.transformation, self.deriver.limits())?);
+        let asset = self.asset(&cloud, &address).await?;
+        let extension = extension_format(&address, &asset)?;
+        let original = Deriver::is_original(&transformation, &asset, extension);
+        self.authorize(&cloud, &address, !original).await?;
+        access::check(&asset)?;
+
+        let cache = match address.version {
+            Some(version) if version <= asset.version => CachePolicy::Immutable,
+            // A version that is not there yet may mean another picture in a moment.
+            Some(_) => CachePolicy::Revalidate { max_age: Duration::from_secs(60) },
+            None => CachePolicy::Revalidate { max_age: self.settings.unversioned_max_age },
+        };
+        let original_facts = FileFacts {
+            width: asset.upright_size.width,
+            height: asset.upright_size.height,
+            bytes: asset.bytes,
+            format: asset.format.clone(),
+            created_s: asset.created_at.unix_seconds(),
+        };
+        let lookup = StageTiming { stage: "lookup", duration: started.elapsed(), description: None };
+        if original {
+            let content_type = Format::from_extension(&asset.format).map_or("application/octet-stream", Format::content_type);
+            let attachment = attachment(&transformation, &asset, &asset.format);
+            let content = ContentFacts { file: original_facts, original: None };
+            if asset.bytes <= CACHED_ORIGINAL_BYTES {
+                let bytes = self.store.read(&asset.blob).await.map_err(internal)?;
+                let kept = Kept {
+                    bytes,
+                    content_type,
+                    etag: asset.etag.clone(),
+                    last_modified_s: asset.uploaded_at.unix_seconds(),
+                    cache,
+                    vary: vec![],
+                    content,
+                    attachment,
+                    cloud,
+                };
+                let kept = self.keep(url_key, kept, epoch);
+                return Ok(DeliveryAnswer { timings: vec![lookup], ..self.answer_kept(&kept, request.head) });
+            }
+            self.meter.delivered(&cloud.id, if request.head { 0 } else { asset.bytes });
+            let stored = StoredBlob { store: self.store.clone(), blob: asset.blob.clone(), bytes: asset.bytes };
+            return Ok(DeliveryAnswer {
+                body: DeliveryBody::Stored(Box::new(stored)),
+                content_type: content_type.to_owned(),
+                etag: asset.etag.clone(),
+                last_modified_s: asset.uploaded_at.unix_seconds(),
+                cache,
+                vary: vec![],
+                timings: vec![lookup],
+                content: Some(content),
+                attachment,
+                warning: None,
+            });
+        }
+
+        let purpose = Purpose { extension, accept, ..Purpose::default() };
+        let picture = self
+            .deriver
+            .derive(&asset, transformation.clone(), purpose, Lane::Interactive, false)
+            .await
+            .map_err(|error| self.derive_error(error))?;
+        if picture.timings.is_some() {
+            self.meter.transformed(&cloud.id);
+        }
+        let mut timings = vec![lookup];
+        timings.extend(stage_timings(&picture));
+        let negotiated = transformation.components.iter().any(|part| part.format == Some(FormatParam::Auto));
+        let kept = Kept {
+            content_type: picture.format.content_type(),
+            etag: picture.etag.clone(),
+            last_modified_s: picture.created_at.unix_seconds(),
+            cache,
+            vary: if negotiated { vec![VaryOn::Accept] } else { vec![] },
+            content: ContentFacts {
+                file: FileFacts {
+                    width: picture.size.width,
+                    height: picture.size.height,
+                    bytes: picture.bytes.len() as u64,
+                    format: picture.format.extension().to_owned(),
+                    created_s: picture.created_at.unix_seconds(),
+                },
+                original: Some(original_facts),
+            },
+            attachment: attachment(&transformation, &asset, picture.format.extension()),
+            bytes: picture.bytes,
+            cloud,
+        };
+        let kept = self.keep(url_key, kept, epoch);
+        Ok(DeliveryAnswer { timings, ..self.answer_kept(&kept, request.head) })
+    }
+}
+
+impl Delivery {
+    fn derive_error(&self, error: DeriveError) -> DeliveryError {
+        match error {
+            DeriveError::Render(error) => DeliveryError::Render(error),
+            DeriveError::Busy | DeriveError::ShuttingDown => {
+                DeliveryError::Busy { retry_after: self.settings.retry_after }
+            }
+            other => DeliveryError::Internal(other.to_string()),
+        }
+    }
+}
+
+/// The format that the extension of an address asks for; none when there is no extension.
+fn extension_format(address: &Address, asset: &Asset) -> Result<Option<Format>, DeliveryError> {
+    let Some(extension) = &address.extension else { return Ok(None) };
+    if address.literal_id.as_deref() == Some(asset.key.public_id.as_str()) {
+        return Ok(None);
+    }
+    match Format::from_extension(extension) {
+        Some(format) => Ok(Some(format)),
+        None if language::is_known_extension(extension) => {
+            Err(tintype_render::Error::unsupported(format!("f_{extension}")).into())
+        }
+        None => Err(DeliveryError::Invalid(format!("Invalid extension in transformation: {extension}"))),
+    }
+}
+
+/// The modern formats that an Accept header names. Wildcards name none, and neither does a quality of zero.
+pub fn accept_class(accept: Option<&str>) -> AcceptClass {
+    let mut class = AcceptClass::default();
+    for part in accept.unwrap_or_default().split(',') {
+        let mut fields = part.split(';').map(str::trim);
+        let media = fields.next().unwrap_or_default();
+        let refused = fields.any(|field| {
+            field.strip_prefix("q=").and_then(|value| value.trim().parse::<f32>().ok()).is_some_and(|q| q <= 0.0)
+        });
+        if refused {
+            continue;
+        }
+        class.webp |= media.eq_ignore_ascii_case("image/webp");
+        class.avif |= media.eq_ignore_ascii_case("image/avif");
+    }
+    class
+}
+
+/// The file name of `fl_attachment`: the one that is written, else that of the upload, with the delivered extension.
+fn attachment(transformation: &Transformation, asset: &Asset, extension: &str) -> Option<String> {
+    let name = transformation.attachment()?;
+    let name = name.unwrap_or(if asset.original_filename.is_empty() {
+        asset.key.public_id.as_str().rsplit('/').next().unwrap_or("image")
+    } else {
+        &asset.original_filename
+    });
+    Some(format!("{name}.{extension}"))
+}
+
+fn stage_timings(picture: &DerivedPicture) -> Vec<StageTiming> {
+    let Some(timings) = &picture.timings else {
+        return vec![StageTiming { stage: "store", duration: Duration::ZERO, description: Some("hit") }];
+    };
+    let stage = |stage, duration| StageTiming { stage, duration, description: None };
+    vec![
+        stage("queue", timings.queue),
+        stage("read", timings.read),
+        stage("decode", timings.decode),
+        stage("render", timings.render),
+        stage("encode", timings.encode),
+    ]
+}
+
+fn internal(error: impl std::fmt::Display) -> DeliveryError {
+    DeliveryError::Internal(error.to_string())
+}
+
+/// An original that is streamed from the store.
+struct StoredBlob {
+    store: Arc<dyn BlobStore>,
+    blob: BlobKey,
+    bytes: u64,
+}
+
+#[async_trait]
+impl StoredBody for StoredBlob {
+    fn length(&self) -> u64 {
+        self.bytes
+    }
+
+    async fn open(self: Box<Self>, range: Range<u64>) -> io::Result<BoxStream<'static, io::Result<Bytes>>> {
+        let reader = self.store.open(&self.blob, Some(range)).await.map_err(io::Error::other)?;
+        Ok(reader.stream.map(|chunk| chunk.map_err(io::Error::other)).boxed())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accept_headers_fall_into_classes() {
+        let class = |webp, avif| AcceptClass { webp, avif };
+        assert_eq!(accept_class(None), class(false, false));
+        assert_eq!(accept_class(Some("*/*")), class(false, false));
+        assert_eq!(accept_class(Some("image/*,*/*;q=0.8")), class(false, false));
+        assert_eq!(accept_class(Some("image/avif,image/webp,*/*")), class(true, true));
+        assert_eq!(accept_class(Some("image/WebP;q=0.5")), class(true, false));
+        assert_eq!(accept_class(Some("image/webp;q=0, image/png")), class(false, false));
+    }
+}

@@ -1,0 +1,367 @@
+//! Derived pictures: from an asset and a transformation to bytes, rendered once and kept.
+
+use crate::catalog::{Catalog, CatalogError};
+use crate::domain::{
+    Asset, AssetKey, BlobKey, CloudId, DeliveryType, Derived, DerivedKey, PixelSize, PublicId, Region,
+    ResourceType, Timestamp,
+};
+use crate::storage::{BlobStore, StorageError};
+use async_trait::async_trait;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+use tintype_render::Limits;
+use tintype_render::language::{Format, Transformation, canonical};
+use tintype_render::pipeline::{FoundFaces, Request};
+use tintype_render::plan;
+use tintype_render::plan::facts::{Facts, Profile, Purpose, SourceFacts};
+use tintype_render::plan::geometry::{Orientation, RectF, Size};
+use tintype_scheduler::{Lane, Rendered, Scheduler, SourceError, SourceReader, Timings, Work, WorkError, WorkKey};
+
+/// Changes whenever the same plan gives other pixels. Stored on every row; rows below the least revision that is still
+/// served are rendered anew.
+pub const RENDERER_REVISION: u32 = 1;
+
+/// Why a derived picture could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum DeriveError {
+    #[error(transparent)]
+    Render(#[from] tintype_render::Error),
+    /// The server is full; try again after some seconds.
+    #[error("the server is busy")]
+    Busy,
+    #[error("the server is shutting down")]
+    ShuttingDown,
+    #[error("catalog: {0}")]
+    Catalog(#[from] CatalogError),
+    #[error("storage: {0}")]
+    Storage(#[from] StorageError),
+    #[error("{0}")]
+    Internal(String),
+}
+
+/// A derived picture with its bytes.
+#[derive(Debug, Clone)]
+pub struct DerivedPicture {
+    pub bytes: Bytes,
+    pub format: Format,
+    pub size: PixelSize,
+    /// MD5 of the bytes in hexadecimal.
+    pub etag: String,
+    pub created_at: Timestamp,
+    /// Time spent in the stages of rendering; `None` when the picture was there already.
+    pub timings: Option<Timings>,
+}
+
+/// Renders derived pictures, or finds them.
+pub struct Deriver {
+    catalog: Arc<dyn Catalog>,
+    store: Arc<dyn BlobStore>,
+    scheduler: Arc<Scheduler>,
+    limits: Limits,
+    profile: Profile,
+    least_revision: u32,
+    /// Keys whose picture is being written by someone right now.
+    keeping: Mutex<HashSet<DerivedKey>>,
+}
+
+impl Deriver {
+    pub fn new(
+        catalog: Arc<dyn Catalog>,
+        store: Arc<dyn BlobStore>,
+        scheduler: Arc<Scheduler>,
+        limits: Limits,
+        profile: Profile,
+    ) -> Arc<Self> {
+        let keeping = Mutex::new(HashSet::new());
+        Arc::new(Deriver { catalog, store, scheduler, limits, profile, least_revision: RENDERER_REVISION, keeping })
+    }
+
+    /// Ceilings of the renderer.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// The profile that pictures are rendered with.
+    pub fn profile(&self) -> Profile {
+        self.profile
+    }
+
+    /// Whether the answer is the original, byte for byte: nothing is asked for that would change it.
+    pub fn is_original(transformation: &Transformation, asset: &Asset, extension: Option<Format>) -> bool {
+        let untouched = transformation.components.iter().all(|component| {
+            let mut rest = component.clone();
+            rest.flags.clear();
+            rest == tintype_render::language::Component::default()
+        });
+        untouched && extension.is_none_or(|format| format.extension() == asset.format)
+    }
+
+    /// The picture, from the store or rendered now. Identical requests at the same time are rendered once.
+    ///
+    /// `durable` waits until the picture and its row are safe; otherwise they are written after the answer.
+    pub async fn derive(
+        self: &Arc<Self>,
+        asset: &Asset,
+        transformation: Arc<Transformation>,
+        mut purpose: Purpose,
+        lane: Lane,
+        durable: bool,
+    ) -> Result<DerivedPicture, DeriveError> {
+        purpose.profile = self.profile;
+        let layers = self.layers(&asset.key.cloud, &transformation).await?;
+        let base = source_facts(asset)?;
+        let facts = Facts {
+            layers: layers.iter().map(|(id, layer)| Ok((id.clone(), source_facts(layer)?))).collect::<Result<_, _>>()?,
+            base,
+        };
+        let format = plan::resolve_encoding(&transformation, &facts.base, &purpose).format;
+        let canonical = canonical(&transformation);
+        let digest = derived_digest(asset, &layers, &canonical, format, self.profile);
+        let key = DerivedKey::from_digest(digest);
+        if let Some(found) = self.find(&key).await? {
+            return Ok(found);
+        }
+        let sources = Arc::new(Sources {
+            store: self.store.clone(),
+            base: asset.blob.clone(),
+            layers: layers.iter().map(|(id, layer)| (id.clone(), layer.blob.clone())).collect(),
+        });
+        let request = Request { transformation, facts, purpose };
+        let work = Work { key: WorkKey::new(digest), lane, request, sources, deadline: None };
+        let rendered = self.scheduler.submit(work).await.map_err(from_work_error)?;
+        let size = rendered.picture.size;
+        let picture = DerivedPicture {
+            bytes: rendered.picture.bytes.clone(),
+            format: rendered.picture.format,
+            size: PixelSize { width: size.width, height: size.height },
+            etag: md5_hex(&rendered.picture.bytes),
+            created_at: Timestamp::now(),
+            timings: Some(rendered.timings.clone()),
+        };
+        let row = Derived {
+            key: key.clone(),
+            asset: asset.id.clone(),
+            version_id: asset.version_id.clone(),
+            transformation: canonical,
+            format: picture.format.extension().to_owned(),
+            size: picture.size,
+            bytes: picture.bytes.len() as u64,
+            etag: picture.etag.clone(),
+            blob: BlobKey::random(),
+            created_at: picture.created_at,
+            last_used_at: picture.created_at,
+            renderer_revision: RENDERER_REVISION,
+            profile: profile_name(self.profile).to_owned(),
+            backend: rendered.backend.to_string(),
+            quality: rendered.picture.quality,
+            has_alpha: picture.format.has_alpha(),
+        };
+        let first = self.keeping.lock().insert(key);
+        let keep = self.clone().keep(row, asset.clone(), layers, rendered);
+        if durable {
+            keep.await?;
+        } else if first {
+            // The answer does not wait for the disk; a crash before the row only leaves a blob to be purged.
+            tokio::spawn(async move {
+                if let Err(error) = keep.await {
+                    tracing::error!(error = %error, "a rendered picture could not be kept");
+                }
+            });
+        }
+        Ok(picture)
+    }
+
+    /// A kept picture that is still good.
+    async fn find(&self, key: &DerivedKey) -> Result<Option<DerivedPicture>, DeriveError> {
+        let Some(row) = self.catalog.derived(key).await? else { return Ok(None) };
+        if row.renderer_revision < self.least_revision {
+            return Ok(None);
+        }
+        let bytes = match self.store.read(&row.blob).await {
+            Ok(bytes) if bytes.len() as u64 == row.bytes => bytes,
+            // Derived pictures can be made again: a missing or damaged one is only worth a line in the log.
+            Ok(_) | Err(StorageError::NotFound { .. }) => {
+                tracing::warn!(derived.key = %key, "a kept picture is missing or damaged and is rendered again");
+                return Ok(None);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let format = format_of(&row.format)?;
+        Ok(Some(DerivedPicture {
+            bytes,
+            format,
+            size: row.size,
+            etag: row.etag,
+            created_at: row.created_at,
+            timings: None,
+        }))
+    }
+
+    /// Writes blob, then row; keeps the faces that were found on the way.
+    async fn keep(
+        self: Arc<Self>,
+        row: Derived,
+        asset: Asset,
+        layers: BTreeMap<String, Asset>,
+        rendered: Arc<Rendered>,
+    ) -> Result<(), DeriveError> {
+        let key = row.key.clone();
+        let result = self.write(row, &rendered).await;
+        self.keeping.lock().remove(&key);
+        for FoundFaces { layer, faces } in &rendered.found {
+            let of = layer.as_ref().map_or(Some(&asset), |id| layers.get(id));
+            if let Some(of) = of {
+                let regions: Vec<Region> = faces.iter().map(|face| [face.x, face.y, face.width, face.height]).collect();
+                self.catalog.set_faces(&of.id, &of.version_id, &regions).await?;
+            }
+        }
+        result
+    }
+
+    async fn write(&self, mut row: Derived, rendered: &Rendered) -> Result<(), DeriveError> {
+        let mut writer = self.store.create().await?;
+        writer.write(rendered.picture.bytes.clone()).await?;
+        row.blob = writer.commit().await?;
+        let kept = self.catalog.put_derived(&row).await?;
+        self.drop_blobs(kept.freed_blobs).await;
+        Ok(())
+    }
+
+    /// Deletes blobs that no row names any longer; what fails stays on the garbage list.
+    pub async fn drop_blobs(&self, blobs: Vec<BlobKey>) {
+        let mut gone = Vec::with_capacity(blobs.len());
+        for blob in blobs {
+            match self.store.delete(&blob).await {
+                Ok(()) => gone.push(blob),
+                Err(error) => tracing::warn!(error = %error, "an unused blob could not be deleted yet"),
+            }
+        }
+        if let Err(error) = self.catalog.forget_garbage(&gone).await {
+            tracing::warn!(error = %error, "the garbage list could not be shortened yet");
+        }
+    }
+
+    /// The assets of all layers; a missing one is the client's error.
+    async fn layers(
+        &self,
+        cloud: &CloudId,
+        transformation: &Transformation,
+    ) -> Result<BTreeMap<String, Asset>, DeriveError> {
+        let mut layers = BTreeMap::new();
+        for id in transformation.layer_ids() {
+            let missing = || tintype_render::Error::MissingLayer(id.to_owned());
+            let key = AssetKey {
+                cloud: cloud.clone(),
+                resource_type: ResourceType::Image,
+                delivery_type: DeliveryType::Upload,
+                public_id: PublicId::new(id).map_err(|_| missing())?,
+            };
+            let asset = self.catalog.asset(&key).await?.ok_or_else(missing)?;
+            layers.insert(id.to_owned(), asset);
+        }
+        Ok(layers)
+    }
+
+    /// Facts of an asset and its layers as the planner wants them, for `explain`.
+    pub async fn facts(&self, asset: &Asset, transformation: &Transformation) -> Result<Facts, DeriveError> {
+        let layers = self.layers(&asset.key.cloud, transformation).await?;
+        Ok(Facts {
+            base: source_facts(asset)?,
+            layers: layers.iter().map(|(id, layer)| Ok((id.clone(), source_facts(layer)?))).collect::<Result<_, DeriveError>>()?,
+        })
+    }
+}
+
+/// Name of a profile in rows and configuration.
+pub fn profile_name(profile: Profile) -> &'static str {
+    match profile {
+        Profile::Quality => "quality",
+        Profile::Fast => "fast",
+    }
+}
+
+/// Everything that decides the bytes: the canonical text, the content and coordinates of the base and of every layer,
+/// format and profile. The renderer's revision is on the row instead, so that an upgrade need not empty every cache.
+fn derived_digest(
+    asset: &Asset,
+    layers: &BTreeMap<String, Asset>,
+    canonical: &str,
+    format: Format,
+    profile: Profile,
+) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    let mut add = |text: &str| {
+        hash.update((text.len() as u64).to_le_bytes());
+        hash.update(text.as_bytes());
+    };
+    add("derived/1");
+    add(canonical);
+    add(format.extension());
+    add(profile_name(profile));
+    for (id, asset) in std::iter::once(("", asset)).chain(layers.iter().map(|(id, layer)| (id.as_str(), layer))) {
+        add(id);
+        add(asset.id.as_str());
+        add(asset.version_id.as_str());
+        add(&format!("{:?}{:?}", asset.face_coordinates, asset.custom_coordinates));
+    }
+    hash.finalize().into()
+}
+
+fn format_of(extension: &str) -> Result<Format, DeriveError> {
+    Format::from_extension(extension)
+        .ok_or_else(|| DeriveError::Render(tintype_render::Error::unsupported(format!("the stored format {extension}"))))
+}
+
+/// What the planner may know of an asset. Supplied face coordinates override what a detector found.
+fn source_facts(asset: &Asset) -> Result<SourceFacts, DeriveError> {
+    let regions = |regions: &[Region]| regions.iter().map(|[x, y, w, h]| RectF::new(*x, *y, *w, *h)).collect::<Vec<_>>();
+    let faces = if asset.face_coordinates.is_empty() {
+        asset.faces.as_deref().map(regions)
+    } else {
+        Some(regions(&asset.face_coordinates))
+    };
+    Ok(SourceFacts {
+        size: Size::new(asset.stored_size.width, asset.stored_size.height),
+        orientation: Orientation::from_exif(asset.orientation.get().into()),
+        format: format_of(&asset.format)?,
+        has_alpha: asset.has_alpha,
+        faces,
+        custom: regions(&asset.custom_coordinates),
+    })
+}
+
+fn from_work_error(error: WorkError) -> DeriveError {
+    match error {
+        WorkError::Busy | WorkError::Expired => DeriveError::Busy,
+        WorkError::ShuttingDown => DeriveError::ShuttingDown,
+        WorkError::Render(error) => DeriveError::Render(error),
+        other => DeriveError::Internal(other.to_string()),
+    }
+}
+
+/// MD5 of some bytes, 32 lowercase hexadecimal characters.
+pub fn md5_hex(bytes: &[u8]) -> String {
+    hex::encode(md5::Md5::digest(bytes))
+}
+
+/// Reads the originals of one piece of work.
+struct Sources {
+    store: Arc<dyn BlobStore>,
+    base: BlobKey,
+    layers: BTreeMap<String, BlobKey>,
+}
+
+#[async_trait]
+impl SourceReader for Sources {
+    async fn read(&self, source: &Option<String>) -> Result<Bytes, SourceError> {
+        let blob = match source {
+            None => &self.base,
+            Some(id) => self.layers.get(id).ok_or_else(|| SourceError::Missing(id.clone()))?,
+        };
+        self.store.read(blob).await.map_err(|error| SourceError::Failed(error.to_string()))
+    }
+}
+

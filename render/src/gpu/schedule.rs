@@ -1,0 +1,316 @@
+//! The tables of one window: which dispatches run, which jobs each of them serves, and with which numbers.
+//!
+//! All kernels of one kind that have become ready at the same level of their jobs run in one dispatch, so the number
+//! of dispatches depends on the depth and variety of the chains and not on the number of jobs.
+
+use super::arena::{JobLayout, intermediate_size};
+use crate::plan::bind::{BoundPlan, Kernel};
+use crate::plan::geometry::{Orientation, Size};
+use crate::plan::step::{Light, Outline, Rgba8};
+use crate::plan::weights::Weights;
+use bytemuck::{Pod, bytes_of};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use tintype_shaders::{constant::TILE_SIDE, kernel, params};
+
+/// One dispatch: a kernel over the tiles of many jobs.
+#[derive(Debug, Default)]
+pub(super) struct Dispatch {
+    /// Structures of the kernel's kind, one for each job.
+    pub jobs: Vec<u8>,
+    n_jobs: u32,
+    pub tiles: Vec<params::Tile>,
+}
+
+/// Everything that the kernels of one window are told.
+#[derive(Debug)]
+pub(super) struct Schedule {
+    /// By level, then by index into the kernel table; running them in this order satisfies every dependency.
+    pub dispatches: BTreeMap<(u32, usize), Dispatch>,
+    /// The sRGB table, then taps and weights, as words.
+    pub tables: Vec<u32>,
+    weights: HashMap<*const Weights, (u32, u32)>,
+}
+
+impl Schedule {
+    pub fn new() -> Self {
+        Schedule { dispatches: BTreeMap::new(), tables: srgb_table(), weights: HashMap::new() }
+    }
+
+    /// Adds a job whose block begins at word `base`. The plan was checked, and every place fits 32 bits.
+    pub fn add(&mut self, plan: &BoundPlan, layout: &JobLayout, base: u64) {
+        for (index, kernel) in plan.kernels.iter().enumerate() {
+            if let Some(placed) = layout.surfaces[index] {
+                self.add_kernel(plan, layout, base, index, kernel, placed.level);
+            }
+        }
+    }
+
+    fn add_kernel(
+        &mut self,
+        plan: &BoundPlan,
+        layout: &JobLayout,
+        base: u64,
+        index: usize,
+        kernel: &Kernel,
+        level: u32,
+    ) {
+        let place = |surface: usize| layout.surfaces[surface].map_or(0, |placed| (base + placed.at) as u32);
+        let at = |surface: crate::plan::step::SurfaceId| place(usize::from(surface.0));
+        let size = plan.sizes[index];
+        let Size { width, height } = size;
+        let output = place(index);
+        let alpha = u32::from(plan.alphas[index]);
+        match *kernel {
+            Kernel::Load { .. } => {}
+            Kernel::Resample { input, ref horizontal, ref vertical, light } => {
+                let (horizontal_taps, horizontal_weights) = self.add_weights(horizontal);
+                let (vertical_taps, vertical_weights) = self.add_weights(vertical);
+                let from = plan.size(input);
+                let job = params::ResampleJob {
+                    input: at(input),
+                    intermediate: layout.surfaces[index].map_or(0, |placed| (base + placed.intermediate) as u32),
+                    output,
+                    input_width: from.width,
+                    input_height: from.height,
+                    output_width: width,
+                    output_height: height,
+                    horizontal_taps,
+                    horizontal_weights,
+                    vertical_taps,
+                    vertical_weights,
+                    linear: u32::from(light == Light::Linear),
+                    input_alpha: u32::from(plan.alpha(input)),
+                    output_alpha: alpha,
+                };
+                let intermediate = intermediate_size(plan, input, index);
+                self.push(level - 1, kernel::RESAMPLE_HORIZONTAL, &job, intermediate);
+                self.push(level, kernel::RESAMPLE_VERTICAL, &job, size);
+            }
+            Kernel::Extract { input, x: left, y: top } => {
+                let (input, input_width) = (at(input), plan.size(input).width);
+                let job = params::ExtractJob { input, output, width, height, input_width, left, top, alpha };
+                self.push(level, kernel::EXTRACT, &job, size);
+            }
+            Kernel::Orient { input, orientation } => {
+                let job = orient(at(input), output, plan.size(input), size, orientation, alpha);
+                self.push(level, kernel::ORIENT, &job, size);
+            }
+            Kernel::Canvas { input, left, top, fill } => {
+                let Size { width: input_width, height: input_height } = plan.size(input);
+                let (left, top, fill) = (offset(left), offset(top), color(fill));
+                let input = at(input);
+                let job = params::CanvasJob {
+                    input,
+                    output,
+                    width,
+                    height,
+                    input_width,
+                    input_height,
+                    left,
+                    top,
+                    fill,
+                    alpha,
+                };
+                self.push(level, kernel::CANVAS, &job, size);
+            }
+            Kernel::Composite { base, layer, left, top, opacity } => {
+                let Size { width: layer_width, height: layer_height } = plan.size(layer);
+                let (left, top, base, layer) = (offset(left), offset(top), at(base), at(layer));
+                let job = params::CompositeJob {
+                    base,
+                    layer,
+                    output,
+                    width,
+                    height,
+                    layer_width,
+                    layer_height,
+                    left,
+                    top,
+                    opacity,
+                    alpha,
+                };
+                self.push(level, kernel::COMPOSITE, &job, size);
+            }
+            Kernel::Mask { input, outline: shape } => {
+                let (input, outline) = (at(input), outline(shape, 0.0));
+                self.push(level, kernel::MASK, &params::MaskJob { input, output, width, height, outline, alpha }, size);
+            }
+            Kernel::Border { input, width: ring, color: ring_color, outline: shape } => {
+                let Size { width: input_width, height: input_height } = plan.size(input);
+                let job = params::BorderJob {
+                    input: at(input),
+                    output,
+                    width,
+                    height,
+                    input_width,
+                    input_height,
+                    ring,
+                    color: color(ring_color),
+                    inner: outline(shape, 0.0),
+                    outer: outline(shape, ring as f32),
+                    alpha,
+                };
+                self.push(level, kernel::BORDER, &job, size);
+            }
+            Kernel::Opacity { input, opacity } => {
+                let input = at(input);
+                let job = params::OpacityJob { input, output, width, height, opacity, alpha };
+                self.push(level, kernel::OPACITY, &job, size);
+            }
+        }
+    }
+
+    fn push<P: Pod>(&mut self, level: u32, kernel: usize, job: &P, size: Size) {
+        let dispatch = self.dispatches.entry((level, kernel)).or_default();
+        dispatch.jobs.extend_from_slice(bytes_of(job));
+        let job = dispatch.n_jobs;
+        dispatch.n_jobs += 1;
+        dispatch.tiles.reserve(tiles(size) as usize);
+        for y in 0..size.height.div_ceil(TILE_SIDE) {
+            for x in 0..size.width.div_ceil(TILE_SIDE) {
+                dispatch.tiles.push(params::Tile { job, place: x | y << 16 });
+            }
+        }
+    }
+
+    /// Places of the taps and of the weights, in words. Jobs of one plan share their weights.
+    fn add_weights(&mut self, weights: &Arc<Weights>) -> (u32, u32) {
+        let tables = &mut self.tables;
+        *self.weights.entry(Arc::as_ptr(weights)).or_insert_with(|| {
+            let taps = tables.len() as u32;
+            tables.extend(weights.taps.iter().flat_map(|taps| [taps.start, taps.count, taps.offset]));
+            let values = tables.len() as u32;
+            tables.extend(weights.values.iter().map(|value| value.to_bits()));
+            (taps, values)
+        })
+    }
+}
+
+/// Number of tiles that cover a surface.
+pub(super) fn tiles(size: Size) -> u64 {
+    u64::from(size.width.div_ceil(TILE_SIDE)) * u64::from(size.height.div_ceil(TILE_SIDE))
+}
+
+/// Bytes of the tables of one job if it shares nothing: never less than what [`Schedule::add`] adds.
+pub(super) fn table_bytes(plan: &BoundPlan, layout: &JobLayout, alignment: u64) -> u64 {
+    let live = plan.kernels.iter().enumerate().filter(|(index, _)| layout.surfaces[*index].is_some());
+    live.map(|(index, kernel)| {
+        let own = tiles(plan.sizes[index]) * size_of::<params::Tile>() as u64;
+        let weights = |weights: &Weights| 4 * (3 * weights.taps.len() as u64 + weights.values.len() as u64);
+        let structures = 256 + 4 * alignment;
+        structures
+            + own
+            + match kernel {
+                Kernel::Resample { input, horizontal, vertical, .. } => {
+                    let first = tiles(intermediate_size(plan, *input, index)) * size_of::<params::Tile>() as u64;
+                    first + weights(horizontal) + weights(vertical)
+                }
+                _ => 0,
+            }
+    })
+    .sum()
+}
+
+/// The inverse sRGB transfer of every byte, as the bits of f32. Source: IEC 61966-2-1.
+fn srgb_table() -> Vec<u32> {
+    let linear = |byte: u32| {
+        let encoded = f64::from(byte) / 255.0;
+        if encoded < 0.04045 { encoded / 12.92 } else { ((encoded + 0.055) / 1.055).powf(2.4) }
+    };
+    (0..256).map(|byte| (linear(byte) as f32).to_bits()).collect()
+}
+
+fn color(rgba: Rgba8) -> u32 {
+    u32::from_le_bytes(rgba)
+}
+
+/// Positions far outside of any surface mean the same wherever they are; near ones never overflow in the kernels.
+fn offset(value: i32) -> i32 {
+    value.clamp(-(1 << 30), 1 << 30)
+}
+
+/// `grown_px` is added to every radius that is not 0.
+fn outline(outline: Outline, grown_px: f32) -> params::Outline {
+    let (ellipse, radii) = match outline {
+        Outline::Corners(radii) => (0, radii.map(|radius| if radius > 0.0 { radius + grown_px } else { 0.0 })),
+        Outline::Ellipse => (1, [0.0; 4]),
+    };
+    let [top_left, top_right, bottom_right, bottom_left] = radii;
+    params::Outline { ellipse, top_left, top_right, bottom_right, bottom_left }
+}
+
+fn orient(input: u32, output: u32, from: Size, to: Size, orientation: Orientation, alpha: u32) -> params::OrientJob {
+    // The steps do not depend on the size, so a square of three pixels, which has an inside, tells them.
+    let probe = |x, y| orientation.source_of(x, y, Size::new(3, 3));
+    let (center, right, down) = (probe(1, 1), probe(2, 1), probe(1, 2));
+    let step = |to: (u32, u32)| (to.0 as i32 - center.0 as i32, to.1 as i32 - center.1 as i32);
+    let ((right_x, right_y), (down_x, down_y)) = (step(right), step(down));
+    let origin = orientation.source_of(0, 0, from);
+    params::OrientJob {
+        input,
+        output,
+        width: to.width,
+        height: to.height,
+        input_width: from.width,
+        origin_x: origin.0 as i32,
+        origin_y: origin.1 as i32,
+        right_x,
+        right_y,
+        down_x,
+        down_y,
+        alpha,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::step::SurfaceId;
+
+    #[test]
+    fn the_steps_of_every_orientation_reach_the_pixel_that_geometry_names() {
+        let from = Size::new(5, 3);
+        for orientation in (1..=8).map(Orientation::from_exif) {
+            let to = orientation.apply_size(from);
+            let job = orient(0, 0, from, to, orientation, 1);
+            for (x, y) in (0..to.height).flat_map(|y| (0..to.width).map(move |x| (x, y))) {
+                let reached = (
+                    job.origin_x + x as i32 * job.right_x + y as i32 * job.down_x,
+                    job.origin_y + x as i32 * job.right_y + y as i32 * job.down_y,
+                );
+                let named = orientation.source_of(x, y, from);
+                assert_eq!(reached, (named.0 as i32, named.1 as i32), "{orientation:?} at {x},{y}");
+            }
+        }
+    }
+
+    #[test]
+    fn tiles_cover_every_pixel_once_and_jobs_share_a_dispatch() {
+        let size = Size::new(33, 17);
+        let plan = BoundPlan {
+            kernels: vec![Kernel::Load { source: 0 }, Kernel::Opacity { input: SurfaceId(0), opacity: 0.5 }],
+            sizes: vec![size; 2],
+            alphas: vec![true; 2],
+            output: SurfaceId(1),
+        };
+        let layout = JobLayout::new(&plan);
+        let mut schedule = Schedule::new();
+        for job in 0..3 {
+            schedule.add(&plan, &layout, job * layout.words);
+        }
+        assert_eq!(schedule.dispatches.len(), 1);
+        let dispatch = &schedule.dispatches[&(1, kernel::OPACITY)];
+        let mut seen = vec![0; 3 * size.pixels() as usize];
+        for tile in &dispatch.tiles {
+            let (left, top) = ((tile.place & 0xffff) * TILE_SIDE, (tile.place >> 16) * TILE_SIDE);
+            for y in top..(top + TILE_SIDE).min(size.height) {
+                for x in left..(left + TILE_SIDE).min(size.width) {
+                    seen[((tile.job * size.height + y) * size.width + x) as usize] += 1;
+                }
+            }
+        }
+        assert!(seen.iter().all(|count| *count == 1));
+        assert_eq!(dispatch.jobs.len(), 3 * size_of::<params::OpacityJob>());
+    }
+}

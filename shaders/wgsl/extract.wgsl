@@ -1,0 +1,38 @@
+// A copy of a rectangle of the input.
+
+struct ExtractJob {
+    input: u32,
+    output: u32,
+    width: u32,
+    height: u32,
+    input_width: u32,
+    left: u32,
+    top: u32,
+    alpha: u32,
+}
+
+@group(0) @binding(2) var<storage, read> jobs: array<ExtractJob>;
+
+@compute @workgroup_size(16, 4)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_id) local: vec3<u32>,
+) {
+    let index = tile_index(group, groups);
+    if index >= arrayLength(&tiles) {
+        return;
+    }
+    let tile = tiles[index];
+    let job = jobs[tile.job];
+    let origin = tile_origin(tile);
+    let x = origin.x + local.x;
+    if x >= job.width {
+        return;
+    }
+    let end = min(origin.y + TILE_SIDE, job.height);
+    for (var y = origin.y + local.y; y < end; y += GROUP_ROWS) {
+        let word = arena[job.input + (y + job.top) * job.input_width + x + job.left];
+        arena[job.output + y * job.width + x] = select(word | OPAQUE, word, job.alpha != 0u);
+    }
+}
