@@ -3,5 +3,6 @@
 mod app;
 mod doubles;
 mod http;
+mod serve;
 mod signatures;
 mod upload;

@@ -264,6 +264,11 @@ async fn bad_files_are_refused_and_nothing_is_stored() {
         assert_eq!((answer.status, answer.error().as_str()), (StatusCode::BAD_REQUEST, message));
         app.assert_nothing_stored(message);
     }
+    for path in ["/v1_1/demo/auto/upload", "/v1_1/demo/upload"] {
+        let answer = app.send(multipart(path, &signed, Some(("x.txt", b"hello")))).await;
+        assert_eq!(answer.error(), "Only images can be uploaded to this server yet");
+        app.assert_nothing_stored(path);
+    }
     let exact = app.send(file(&png(4, 3, MAX_UPLOAD_BYTES as usize))).await;
     assert_eq!(exact.status, StatusCode::OK, "{}", exact.text());
 }
