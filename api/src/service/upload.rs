@@ -225,7 +225,7 @@ impl Parts {
             return self.answer(&accepted.caller, asset, PutOutcome::Existing, &accepted.params, Vec::new()).await;
         }
         let Accepted { caller, params, key, original_filename, spooled } = accepted;
-        let (stored, _permit) = match self.store(spooled, &params).await {
+        let (stored, permit) = match self.store(spooled, &params).await {
             Err(UploadError::Picture(PictureError::Render(tintype_render::Error::Decode(_))))
                 if kind == UploadKind::Auto =>
             {
@@ -269,6 +269,8 @@ impl Parts {
             }
         };
         self.free(&put.freed_blobs).await;
+        // Eager renderings have a queue of their own: they must not keep others from uploading.
+        drop(permit);
         let entries: &[_] = if put.outcome == PutOutcome::Existing { &[] } else { &params.eager };
         let rendered =
             if entries.is_empty() { Vec::new() } else { self.eager.render(&caller.cloud, &put.asset, entries).await };

@@ -404,3 +404,20 @@ async fn chunks_are_refused_unless_one_covers_the_file() {
         assert_eq!(answer.status.as_u16(), status, "{range}: {}", answer.text());
     }
 }
+
+#[tokio::test]
+async fn a_body_cut_anywhere_is_refused_and_leaves_nothing() {
+    let app = TestApp::start().await;
+    let mut body = Vec::new();
+    for (name, value) in app.sign(&[("public_id", "x")]) {
+        body.extend_from_slice(text_part(&name, &value).as_bytes());
+    }
+    body.extend_from_slice(&file_part("x.png", &png(4, 3, 60)));
+    body.extend_from_slice(b"--edge--");
+    for length in 0..body.len() {
+        let answer = app.send(multipart_body(PATH, "edge", body[..length].to_vec())).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "cut at {length}: {}", answer.text());
+    }
+    app.assert_nothing_stored("cut");
+    assert_eq!(app.send(multipart_body(PATH, "edge", body)).await.status, StatusCode::OK);
+}
