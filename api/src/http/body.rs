@@ -148,3 +148,67 @@ impl Stream for Pieces {
         polled
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use futures::StreamExt;
+    use futures::stream;
+    use std::io;
+
+    const LIMITS: BodyLimits = BodyLimits {
+        idle: Duration::from_millis(20),
+        total: Duration::from_millis(60),
+        bytes: 100,
+        unparsed_bytes: 10,
+    };
+
+    fn pieces(n: usize, pause: Duration) -> Body {
+        let pieces = stream::iter(0..n).then(move |_| async move {
+            tokio::time::sleep(pause).await;
+            Ok::<_, io::Error>(Bytes::from_static(b"12345"))
+        });
+        Body::from_stream(pieces)
+    }
+
+    async fn read(body: Body, limits: BodyLimits) -> Result<usize, BodyError> {
+        let body = PacedBody::new(body, limits);
+        let mut pieces = body.pieces();
+        let mut received = 0;
+        while let Some(piece) = pieces.next().await.transpose()? {
+            received += piece.len();
+            body.progressed();
+        }
+        Ok(received)
+    }
+
+    #[tokio::test]
+    async fn a_silent_or_dripping_client_is_not_waited_for() {
+        assert_eq!(read(pieces(3, Duration::ZERO), LIMITS).await, Ok(15));
+        assert_eq!(read(pieces(3, Duration::from_secs(60)), LIMITS).await, Err(BodyError::TooSlow));
+        assert_eq!(read(pieces(1000, Duration::from_millis(10)), LIMITS).await, Err(BodyError::TooSlow));
+    }
+
+    #[tokio::test]
+    async fn sizes_are_bounded() {
+        assert_eq!(read(pieces(20, Duration::ZERO), LIMITS).await, Ok(100));
+        assert_eq!(read(pieces(21, Duration::ZERO), LIMITS).await, Err(BodyError::TooLarge(100)));
+        // A parser that hands nothing on may hold two pieces back and is stopped at the fourth at the latest.
+        let body = PacedBody::new(pieces(20, Duration::ZERO), LIMITS);
+        let results: Vec<_> = body.pieces().take(4).collect().await;
+        assert_eq!(results.last(), Some(&Err(BodyError::PartHeader)));
+    }
+
+    #[tokio::test]
+    async fn draining_ends_with_the_body_or_with_its_limits() {
+        let body = PacedBody::new(pieces(1000, Duration::ZERO), LIMITS);
+        body.drain(50, Duration::from_secs(5)).await;
+        let received = body.inner.lock().received;
+        assert!((50..=60).contains(&received), "{received}");
+        let body = PacedBody::new(pieces(1000, Duration::from_millis(5)), LIMITS);
+        let started = Instant::now();
+        body.drain(u64::MAX, Duration::from_millis(30)).await;
+        assert!(started.elapsed() < Duration::from_secs(2));
+    }
+}

@@ -113,6 +113,7 @@ impl From<UploadError> for HttpError {
             | UploadError::EmptyFile
             | UploadError::TooLarge { .. }
             | UploadError::Remote(_)
+            | UploadError::NotAnImage
             | UploadError::FormatNotAllowed(_) => Self::bad_request(error.to_string()),
             UploadError::Eager(error) => render_error(&error),
             UploadError::Picture(PictureError::Render(tintype_render::Error::Decode(detail))) => {

@@ -82,6 +82,9 @@ pub enum UploadError {
     TooLarge { got: u64, max: u64 },
     #[error("Fetching a file from an address is not supported by this server yet: {0}")]
     Remote(String),
+    /// An address that takes any kind of file got one that is no image.
+    #[error("Only images can be uploaded to this server yet")]
+    NotAnImage,
     #[error("Image file format {0} not allowed")]
     FormatNotAllowed(String),
     /// An entry of `eager` can never be rendered.
@@ -214,6 +217,7 @@ impl Parts {
     }
 
     async fn upload(&self, request: UploadRequest) -> Result<UploadAnswer, UploadError> {
+        let kind = request.kind;
         let accepted = self.accept(request).await?;
         if !accepted.params.overwrite
             && let Some(asset) = self.catalog.asset(&accepted.key).await?
@@ -221,7 +225,14 @@ impl Parts {
             return self.answer(&accepted.caller, asset, PutOutcome::Existing, &accepted.params, Vec::new()).await;
         }
         let Accepted { caller, params, key, original_filename, spooled } = accepted;
-        let (stored, _permit) = self.store(spooled, &params).await?;
+        let (stored, permit) = match self.store(spooled, &params).await {
+            Err(UploadError::Picture(PictureError::Render(tintype_render::Error::Decode(_))))
+                if kind == UploadKind::Auto =>
+            {
+                return Err(UploadError::NotAnImage);
+            }
+            result => result?,
+        };
         let upright = stored.facts.orientation.upright(stored.facts.stored_size);
         let clamp = |regions: &[Region]| -> Vec<Region> {
             let (width, height) = (f64::from(upright.width), f64::from(upright.height));
@@ -258,6 +269,8 @@ impl Parts {
             }
         };
         self.free(&put.freed_blobs).await;
+        // Eager renderings have a queue of their own: they must not keep others from uploading.
+        drop(permit);
         let entries: &[_] = if put.outcome == PutOutcome::Existing { &[] } else { &params.eager };
         let rendered =
             if entries.is_empty() { Vec::new() } else { self.eager.render(&caller.cloud, &put.asset, entries).await };

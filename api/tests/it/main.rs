@@ -1,1 +1,8 @@
-//! Integration tests.
+//! Integration tests: one binary, one module a subject.
+
+mod app;
+mod doubles;
+mod http;
+mod serve;
+mod signatures;
+mod upload;
