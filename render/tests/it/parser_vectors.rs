@@ -43,7 +43,7 @@ fn more_values() {
     assert_eq!(one("l_folder:logo").layer.map(|layer| layer.public_id), Some("folder/logo".into()));
     assert_eq!(one("l_logo.png").layer.map(|layer| layer.public_id), Some("logo".into()));
     assert!(one("fl_relative.no_overflow,l_x").flags.contains(&Flag::NoOverflow));
-    assert_eq!(one("fl_attachment:my%2520file").flags.first(), Some(&Flag::Attachment(Some("my file".into()))));
+    assert_eq!(one("fl_attachment:my%20file").flags.first(), Some(&Flag::Attachment(Some("my file".into()))));
     assert_eq!(one("c_thumb,g_face,h_150,w_150,z_0.75").zoom, Some(Decimal { units: 75, scale: 2 }));
     assert_eq!(one("g_center,o_20,p_a,q_0.4,r_3,x_1,y_2").quality, Some(QualityParam::Number(40, None)));
     assert!(matches!(one("g_faces:center").gravity, Some(Gravity::Faces(_))));
@@ -115,7 +115,7 @@ fn mistakes_are_told_with_their_place() {
         ("w_99999999999999999999", "Invalid width in transformation: 99999999999999999999", 2),
         ("w_100,foo_1", "Invalid transformation component - w_100,foo_1", 6),
         ("g_face,g_faces", "conflicting transformation on gravity face!=faces", 9),
-        ("b_nocolor", "Invalid color nocolor", 2),
+        ("b_nocolor", "Invalid color in transformation: nocolor", 2),
         ("z_0", "Invalid zoom in transformation: 0", 2),
     ] {
         match parse(text, &Limits::default()) {

@@ -9,7 +9,8 @@ use tintype_render::language::{
 };
 
 fn decimal(units: std::ops::Range<i64>) -> impl Strategy<Value = Decimal> {
-    (units, 1..4_u8).prop_map(|(units, scale)| Decimal { units, scale })
+    // Zeros at the end are not kept where they mean nothing.
+    (units, 1..4_u8).prop_map(|(units, scale)| Decimal { units: units + i64::from(units % 10 == 0), scale })
 }
 
 fn length() -> impl Strategy<Value = Length> {
