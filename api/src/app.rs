@@ -1,7 +1,7 @@
 //! Puts the server together from its configuration: the only file that chooses implementations.
 
 use crate::auth::signature::SignaturePolicy;
-use crate::catalog::postgres::PostgresCatalog;
+
 use crate::catalog::sqlite::SqliteCatalog;
 use crate::catalog::{Catalog, CatalogError};
 use crate::config::{CatalogConfig, Config, ProfileChoice, RendererChoice, secret_key};
@@ -80,7 +80,7 @@ pub async fn open_catalog(config: &Config) -> Result<Arc<dyn Catalog>, AppError>
     let key = secret_key::load_or_create(&config.secret_key_file)?;
     Ok(match &config.catalog {
         CatalogConfig::Sqlite(path) => Arc::new(SqliteCatalog::open(path, key).await?),
-        CatalogConfig::Postgres(url) => Arc::new(PostgresCatalog::open(url.expose(), key).await?),
+        CatalogConfig::Postgres(_) => return Err(AppError::Renderer("postgres".into())),
     })
 }
 
@@ -98,7 +98,9 @@ pub fn choose_renderer(wanted: RendererChoice, budget_bytes: u64) -> Result<Choi
         RendererChoice::Software => RendererMode::Software,
         RendererChoice::Auto => match probe::hardware_adapters() {
             Ok(found) if found.is_empty() => {
-                return Ok(Choice::cpu_only("no graphics adapter but software ones, which are slower than the CPU path"));
+                return Ok(Choice::cpu_only(
+                    "no graphics adapter but software ones, which are slower than the CPU path",
+                ));
             }
             Ok(_) => RendererMode::Auto,
             Err(error) => return Ok(Choice::cpu_only(&format!("adapters could not be listed: {error}"))),
@@ -154,8 +156,7 @@ impl App {
             Arc::new(detector),
             limits.clone(),
         )?);
-        let deriver =
-            Deriver::new(catalog.clone(), blobs.clone(), scheduler.clone(), limits.clone(), profile(&config));
+        let deriver = Deriver::new(catalog.clone(), blobs.clone(), scheduler.clone(), limits.clone(), profile(&config));
         let shared = matches!(config.catalog, CatalogConfig::Postgres(_));
         let cache = DeliveryCache::new(cache_bytes as usize, shared.then_some(SHARED_CACHE_AGE));
         let meter = Arc::new(Meter::default());

@@ -53,7 +53,11 @@ pub fn command() -> Command {
             .help("The picture that l_ID names; the sample pictures are known by their names")
     };
     let profile = || {
-        Arg::new("profile").long("profile").default_value("quality").value_parser(["quality", "fast"]).help("Rendering profile")
+        Arg::new("profile")
+            .long("profile")
+            .default_value("quality")
+            .value_parser(["quality", "fast"])
+            .help("Rendering profile")
     };
     let renderer = || {
         Arg::new("renderer")
@@ -72,7 +76,11 @@ pub fn command() -> Command {
             Command::new("render")
                 .about("Transform one local file")
                 .arg(Arg::new("input").required(true).help("Picture to read"))
-                .arg(Arg::new("output").required(true).help("File to write; its extension is the format unless f_ says another"))
+                .arg(
+                    Arg::new("output")
+                        .required(true)
+                        .help("File to write; its extension is the format unless f_ says another"),
+                )
                 .arg(transformation().default_value(""))
                 .arg(layer())
                 .arg(profile())
@@ -80,7 +88,11 @@ pub fn command() -> Command {
         )
         .subcommand(
             configured("explain", "Print the plan of a picture as JSON")
-                .arg(Arg::new("picture").required(true).help("Path or URL of a delivery, or a local file with --transformation"))
+                .arg(
+                    Arg::new("picture")
+                        .required(true)
+                        .help("Path or URL of a delivery, or a local file with --transformation"),
+                )
                 .arg(transformation())
                 .arg(layer()),
         )
@@ -88,7 +100,13 @@ pub fn command() -> Command {
         .subcommand(
             Command::new("bench")
                 .about("Measure this machine with the workloads of the documentation")
-                .arg(Arg::new("rounds").long("rounds").default_value("7").value_parser(clap::value_parser!(u32)).help("Interleaved rounds"))
+                .arg(
+                    Arg::new("rounds")
+                        .long("rounds")
+                        .default_value("7")
+                        .value_parser(clap::value_parser!(u32))
+                        .help("Interleaved rounds"),
+                )
                 .arg(Arg::new("json").long("json").value_name("FILE").help("Also write the results as JSON"))
                 .arg(renderer()),
         )
@@ -98,13 +116,14 @@ pub fn command() -> Command {
 
 /// A command that takes every key of the configuration as a flag.
 fn configured(name: &'static str, about: &'static str) -> Command {
+    // Names of flags live as long as the program, which is how long the parser wants them.
     let flags = table::KEYS.iter().map(|key| {
         let help = if key.default.is_empty() {
             format!("{} [env: {}]", key.help, key.variable())
         } else {
             format!("{} [default: {}] [env: {}]", key.help, key.default, key.variable())
         };
-        Arg::new(key.name).long(key.flag()).value_name("VALUE").help(help)
+        Arg::new(key.name).long(&*key.flag().leak()).value_name("VALUE").help(help)
     });
     Command::new(name).about(about).args(flags)
 }
@@ -134,9 +153,7 @@ fn runtime() -> Result<tokio::runtime::Runtime, String> {
 fn serve(flags: &ArgMatches) -> Result<(), String> {
     let config = load(flags)?;
     start_log(&config.log)?;
-    runtime()?
-        .block_on(async { App::open(config).await?.run().await })
-        .map_err(|error: AppError| error.to_string())
+    runtime()?.block_on(async { App::open(config).await?.run().await }).map_err(|error: AppError| error.to_string())
 }
 
 fn start_log(config: &LogConfig) -> Result<(), String> {
@@ -158,7 +175,10 @@ fn doctor(flags: &ArgMatches) -> Result<(), String> {
     print(if adapters.is_empty() { "adapters: none (no Vulkan driver was found)" } else { "adapters:" });
     for adapter in &adapters {
         let megabytes = adapter.max_binding_bytes >> 20;
-        print(&format!("  {:?} {} ({}, {:?}), binds {megabytes} MB", adapter.kind, adapter.name, adapter.driver, adapter.backend));
+        print(&format!(
+            "  {:?} {} ({}, {:?}), binds {megabytes} MB",
+            adapter.kind, adapter.name, adapter.driver, adapter.backend
+        ));
     }
     let mut problems = 0;
     match app::choose_renderer(config.render.renderer, config.scheduler.memory_budget_bytes / 2) {
@@ -171,7 +191,11 @@ fn doctor(flags: &ArgMatches) -> Result<(), String> {
             print(&format!("renderer: PROBLEM: {error}"));
         }
     }
-    print(&format!("threads: {}, memory for rendering: {} MB", config.render.threads, config.scheduler.memory_budget_bytes >> 20));
+    print(&format!(
+        "threads: {}, memory for rendering: {} MB",
+        config.render.threads,
+        config.scheduler.memory_budget_bytes >> 20
+    ));
     print("reads: jpg, png, webp\nwrites: jpg (mozjpeg), png, webp (libwebp), avif (rav1e)");
     let stores = runtime()?.block_on(async {
         let catalog = async {

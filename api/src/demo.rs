@@ -34,7 +34,8 @@ pub struct Demo {
 
 /// Finds the demo cloud; creates it when there is no cloud at all. `None` when there are clouds but no demo any more.
 pub async fn find_or_create(catalog: &dyn Catalog) -> Result<Option<Demo>, CatalogError> {
-    let name = CloudName::new(CLOUD).map_err(|error| CatalogError::Internal { operation: "name the demo cloud", detail: error.to_string() })?;
+    let name = CloudName::new(CLOUD)
+        .map_err(|error| CatalogError::Internal { operation: "name the demo cloud", detail: error.to_string() })?;
     if catalog.clouds().await?.is_empty() {
         let cloud = Cloud::new(name.clone());
         let key = ApiKey::random(cloud.id.clone());
@@ -61,10 +62,7 @@ pub async fn load_samples(demo: &Demo, uploads: &UploadService) -> Result<(), St
             cloud: demo.cloud.name.as_str().to_owned(),
             kind: UploadKind::Image,
             authorization: Some(format!("Basic {basic}")),
-            params: vec![
-                ("public_id".to_owned(), (*public_id).to_owned()),
-                ("tags".to_owned(), "sample".to_owned()),
-            ],
+            params: vec![("public_id".to_owned(), (*public_id).to_owned()), ("tags".to_owned(), "sample".to_owned())],
             file: Some(FileSource::Received { spool, filename: (*filename).to_owned() }),
         };
         uploads.upload(request).await.map_err(|error| failed(&error))?;

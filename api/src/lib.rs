@@ -1,9 +1,14 @@
 //! The Tintype server: nouns, ports and, above them, services and HTTP.
 
+pub mod app;
 pub mod auth;
+pub mod cache;
 pub mod catalog;
+pub mod cli;
 pub mod config;
+pub mod demo;
 pub mod domain;
 pub mod http;
+pub mod probe;
 pub mod service;
 pub mod storage;

@@ -28,7 +28,12 @@ pub(super) struct Local {
 }
 
 /// Reads everything that rendering a file needs. `output` decides the format unless `f_` does.
-pub(super) fn open(arguments: &ArgMatches, input: &str, output: Option<&str>, profile: Profile) -> Result<Local, String> {
+pub(super) fn open(
+    arguments: &ArgMatches,
+    input: &str,
+    output: Option<&str>,
+    profile: Profile,
+) -> Result<Local, String> {
     let limits = Limits::default();
     let text = arguments.get_one::<String>("transformation").map_or("", String::as_str);
     let transformation = language::parse(text, &limits).map_err(|error| error.to_string())?;
@@ -43,7 +48,10 @@ pub(super) fn open(arguments: &ArgMatches, input: &str, output: Option<&str>, pr
     let layers = layers(arguments, &transformation)?;
     let facts = Facts {
         base: facts(&base, input, &limits)?,
-        layers: layers.iter().map(|(id, bytes)| Ok((id.clone(), facts(bytes, id, &limits)?))).collect::<Result<_, String>>()?,
+        layers: layers
+            .iter()
+            .map(|(id, bytes)| Ok((id.clone(), facts(bytes, id, &limits)?)))
+            .collect::<Result<_, String>>()?,
     };
     // A file has no client whose Accept header could be asked; f_auto falls back to what everybody reads.
     let purpose = Purpose { profile, extension, accept: AcceptClass::default() };

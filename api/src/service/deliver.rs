@@ -1,16 +1,15 @@
 //! Delivery: from an address to an original or a derived picture.
 
-use super::access;
 use super::deliver_types::{
     CachePolicy, ContentFacts, Deliver, DeliveryAnswer, DeliveryBody, DeliveryError, DeliveryRequest, FileFacts,
     StageTiming, StoredBody, VaryOn,
 };
-use super::derive::{DeriveError, DerivedPicture, Deriver};
+use super::derive::{DeriveError, DerivedPicture, Deriver, Ingredients};
 use super::meter::Meter;
 use crate::auth::signature;
 use crate::cache::{Epoch, UrlCache, UrlKey};
 use crate::catalog::Catalog;
-use crate::domain::{Asset, AssetKey, BlobKey, Cloud, CloudName, DeliveryType, PublicId, ResourceType};
+use crate::domain::{AccessMode, Asset, AssetKey, BlobKey, Cloud, CloudName, DeliveryType, PublicId, ResourceType};
 use crate::storage::BlobStore;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -20,8 +19,10 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tintype_render::Limits;
 use tintype_render::language::{self, Address, Format, FormatParam, Transformation};
-use tintype_render::plan::facts::{AcceptClass, Purpose};
+use tintype_render::pipeline::{self, Request};
+use tintype_render::plan::facts::{AcceptClass, Profile, Purpose};
 use tintype_scheduler::Lane;
 
 /// Originals up to this size are kept in the URL cache; larger ones are streamed from the store.
@@ -135,47 +136,24 @@ impl Delivery {
         Err(DeliveryError::Unauthorized(format!("cloud_name {name} is disabled")))
     }
 
-    /// The asset that an address names. An id that literally ends in something like an extension is tried first when
-    /// the extension is no format at all.
-    async fn asset(&self, cloud: &Cloud, address: &Address) -> Result<Asset, DeliveryError> {
-        let key = |public_id: &str| -> Option<AssetKey> {
-            Some(AssetKey {
-                cloud: cloud.id.clone(),
-                resource_type: address.resource_type.to_string().parse::<ResourceType>().ok()?,
-                delivery_type: address.delivery_type.to_string().parse::<DeliveryType>().ok()?,
-                public_id: PublicId::new(public_id).ok()?,
-            })
-        };
-        let candidates = [Some(address.public_id.as_str()), address.literal_id.as_deref()];
-        for candidate in candidates.into_iter().flatten() {
-            if let Some(key) = key(candidate)
-                && let Some(asset) = self.catalog.asset(&key).await.map_err(internal)?
-            {
-                return Ok(asset);
-            }
-        }
-        Err(DeliveryError::NotFound(address.public_id.clone()))
-    }
-
     async fn authorize(
         &self,
         cloud: &Cloud,
         address: &Address,
+        asset: &Asset,
         is_derived: bool,
     ) -> Result<(), DeliveryError> {
-        let required = match address.delivery_type.to_string().as_str() {
-            "authenticated" => true,
-            "private" => !is_derived,
-            _ => false,
+        let required = match asset.key.delivery_type {
+            DeliveryType::Authenticated => true,
+            DeliveryType::Private => !is_derived,
+            DeliveryType::Upload => asset.access_mode == AccessMode::Authenticated,
         };
         let Some(given) = &address.signature else {
             return if required { Err(DeliveryError::Unauthorized("deny or ACL failure".into())) } else { Ok(()) };
         };
         let keys = self.catalog.api_keys(&cloud.id).await.map_err(internal)?;
-        let matches = keys
-            .iter()
-            .filter(|key| key.enabled)
-            .any(|key| signature::verify_url(given.as_str(), &address.to_sign, key.secret.expose()));
+        let secrets = keys.iter().filter(|key| key.enabled).map(|key| key.secret.expose());
+        let matches = signature::verify_url(&address.to_sign, given.as_str(), secrets);
         if matches { Ok(()) } else { Err(DeliveryError::Unauthorized(format!("Invalid Signature {}", given.as_str()))) }
     }
 
@@ -191,10 +169,8 @@ impl Delivery {
 impl Deliver for Delivery {
     async fn deliver(&self, request: DeliveryRequest) -> Result<DeliveryAnswer, DeliveryError> {
         let accept = accept_class(request.accept.as_deref());
-        let url_key = UrlKey {
-            path: request.path.clone(),
-            accept_class: u8::from(accept.webp) | u8::from(accept.avif) << 1,
-        };
+        let url_key =
+            UrlKey { path: request.path.clone(), accept_class: u8::from(accept.webp) | u8::from(accept.avif) << 1 };
         if let Some(kept) = self.cache.get(&url_key) {
             return Ok(self.answer_kept(&kept, request.head));
         }
@@ -202,14 +178,15 @@ impl Deliver for Delivery {
         let (cloud, address) = self.address(&request.path).await?;
         let epoch = self.cache.epochs().current(&cloud.id);
         if address.resource_type.to_string() != "image" {
-            return Err(tintype_render::Error::unsupported(format!("delivery of {} assets", address.resource_type)).into());
+            return Err(
+                tintype_render::Error::unsupported(format!("delivery of {} assets", address.resource_type)).into()
+            );
         }
         let transformation = Arc::new(language::parse(&address.transformation, self.deriver.limits())?);
-        let asset = self.asset(&cloud, &address).await?;
+        let asset = find_asset(self.catalog.as_ref(), &cloud, &address).await?;
         let extension = extension_format(&address, &asset)?;
         let original = Deriver::is_original(&transformation, &asset, extension);
-        self.authorize(&cloud, &address, !original).await?;
-        access::check(&asset)?;
+        self.authorize(&cloud, &address, &asset, !original).await?;
 
         let cache = match address.version {
             Some(version) if version <= asset.version => CachePolicy::Immutable,
@@ -226,7 +203,8 @@ impl Deliver for Delivery {
         };
         let lookup = StageTiming { stage: "lookup", duration: started.elapsed(), description: None };
         if original {
-            let content_type = Format::from_extension(&asset.format).map_or("application/octet-stream", Format::content_type);
+            let content_type =
+                Format::from_extension(&asset.format).map_or("application/octet-stream", Format::content_type);
             let attachment = attachment(&transformation, &asset, &asset.format);
             let content = ContentFacts { file: original_facts, original: None };
             if asset.bytes <= CACHED_ORIGINAL_BYTES {
@@ -310,6 +288,58 @@ impl Delivery {
     }
 }
 
+/// The asset that an address names. Where the extension is no format at all, an id that literally ends so goes first.
+async fn find_asset(catalog: &dyn Catalog, cloud: &Cloud, address: &Address) -> Result<Asset, DeliveryError> {
+    let key = |public_id: &str| {
+        Some(AssetKey {
+            cloud: cloud.id.clone(),
+            resource_type: address.resource_type.to_string().parse::<ResourceType>().ok()?,
+            delivery_type: address.delivery_type.to_string().parse::<DeliveryType>().ok()?,
+            public_id: PublicId::new(public_id).ok()?,
+        })
+    };
+    let mut candidates = [Some(address.public_id.as_str()), address.literal_id.as_deref()];
+    if address.extension.as_deref().is_some_and(|extension| !language::is_known_extension(extension)) {
+        candidates.reverse();
+    }
+    for key in candidates.into_iter().flatten().filter_map(key) {
+        if let Some(asset) = catalog.asset(&key).await.map_err(internal)? {
+            return Ok(asset);
+        }
+    }
+    Err(DeliveryError::NotFound(address.public_id.clone()))
+}
+
+/// What a delivery path or URL would render, and the bytes of its sources, for `tintype explain`.
+pub async fn explain_path(
+    catalog: Arc<dyn Catalog>,
+    store: Arc<dyn BlobStore>,
+    url: &str,
+    limits: &Limits,
+    profile: Profile,
+) -> Result<(Request, Vec<Bytes>), String> {
+    let text = |error: &dyn std::fmt::Display| error.to_string();
+    let without_scheme = url.split_once("://").map(|(_, rest)| rest.split_once('/').map_or("", |(_, path)| path));
+    let path = format!("/{}", without_scheme.unwrap_or(url).trim_start_matches('/'));
+    let path = path.split('?').next().unwrap_or_default();
+    let address = language::parse_address(path, true).map_err(|error| text(&error))?;
+    let name = CloudName::new(address.cloud.clone().unwrap_or_default()).map_err(|error| text(&error))?;
+    let cloud = catalog.cloud_by_name(&name).await.map_err(|error| text(&error))?;
+    let cloud = cloud.ok_or_else(|| format!("there is no cloud {name}"))?;
+    let asset = find_asset(catalog.as_ref(), &cloud, &address).await.map_err(|error| text(&error))?;
+    let transformation = language::parse(&address.transformation, limits).map_err(|error| text(&error))?;
+    let extension = extension_format(&address, &asset).map_err(|error| text(&error))?;
+    let ingredients =
+        Ingredients::find(catalog.as_ref(), &store, &asset, &transformation).await.map_err(|error| text(&error))?;
+    let purpose = Purpose { profile, extension, accept: AcceptClass::default() };
+    let request = Request { transformation: Arc::new(transformation), facts: ingredients.facts.clone(), purpose };
+    let mut sources = Vec::new();
+    for id in pipeline::source_ids(&request) {
+        sources.push(ingredients.read(&id).await.map_err(|error| text(&error))?);
+    }
+    Ok((request, sources))
+}
+
 /// The format that the extension of an address asks for; none when there is no extension.
 fn extension_format(address: &Address, asset: &Asset) -> Result<Option<Format>, DeliveryError> {
     let Some(extension) = &address.extension else { return Ok(None) };
@@ -387,7 +417,7 @@ impl StoredBody for StoredBlob {
 
     async fn open(self: Box<Self>, range: Range<u64>) -> io::Result<BoxStream<'static, io::Result<Bytes>>> {
         let reader = self.store.open(&self.blob, Some(range)).await.map_err(io::Error::other)?;
-        Ok(reader.stream.map(|chunk| chunk.map_err(io::Error::other)).boxed())
+        Ok(reader.map(|chunk| chunk.map_err(io::Error::other)).boxed())
     }
 }
 

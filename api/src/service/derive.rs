@@ -2,8 +2,8 @@
 
 use crate::catalog::{Catalog, CatalogError};
 use crate::domain::{
-    Asset, AssetKey, BlobKey, CloudId, DeliveryType, Derived, DerivedKey, PixelSize, PublicId, Region,
-    ResourceType, Timestamp,
+    Asset, AssetKey, BlobKey, CloudId, DeliveryType, Derived, DerivedKey, PixelSize, PublicId, Region, ResourceType,
+    Timestamp,
 };
 use crate::storage::{BlobStore, StorageError};
 use async_trait::async_trait;
@@ -111,12 +111,8 @@ impl Deriver {
         durable: bool,
     ) -> Result<DerivedPicture, DeriveError> {
         purpose.profile = self.profile;
-        let layers = self.layers(&asset.key.cloud, &transformation).await?;
-        let base = source_facts(asset)?;
-        let facts = Facts {
-            layers: layers.iter().map(|(id, layer)| Ok((id.clone(), source_facts(layer)?))).collect::<Result<_, _>>()?,
-            base,
-        };
+        let Ingredients { facts, layers, sources } =
+            Ingredients::find(self.catalog.as_ref(), &self.store, asset, &transformation).await?;
         let format = plan::resolve_encoding(&transformation, &facts.base, &purpose).format;
         let canonical = canonical(&transformation);
         let digest = derived_digest(asset, &layers, &canonical, format, self.profile);
@@ -124,11 +120,6 @@ impl Deriver {
         if let Some(found) = self.find(&key).await? {
             return Ok(found);
         }
-        let sources = Arc::new(Sources {
-            store: self.store.clone(),
-            base: asset.blob.clone(),
-            layers: layers.iter().map(|(id, layer)| (id.clone(), layer.blob.clone())).collect(),
-        });
         let request = Request { transformation, facts, purpose };
         let work = Work { key: WorkKey::new(digest), lane, request, sources, deadline: None };
         let rendered = self.scheduler.submit(work).await.map_err(from_work_error)?;
@@ -243,35 +234,57 @@ impl Deriver {
             tracing::warn!(error = %error, "the garbage list could not be shortened yet");
         }
     }
+}
 
-    /// The assets of all layers; a missing one is the client's error.
-    async fn layers(
-        &self,
-        cloud: &CloudId,
+/// The assets of all layers by public id; a missing one is the client's error.
+async fn find_layers(
+    catalog: &dyn Catalog,
+    cloud: &CloudId,
+    transformation: &Transformation,
+) -> Result<BTreeMap<String, Asset>, DeriveError> {
+    let mut layers = BTreeMap::new();
+    for id in transformation.layer_ids() {
+        let missing = || tintype_render::Error::MissingLayer(id.to_owned());
+        let key = AssetKey {
+            cloud: cloud.clone(),
+            resource_type: ResourceType::Image,
+            delivery_type: DeliveryType::Upload,
+            public_id: PublicId::new(id).map_err(|_| missing())?,
+        };
+        let asset = catalog.asset(&key).await?.ok_or_else(missing)?;
+        layers.insert(id.to_owned(), asset);
+    }
+    Ok(layers)
+}
+
+/// Everything that rendering needs to know and to read.
+pub struct Ingredients {
+    pub facts: Facts,
+    layers: BTreeMap<String, Asset>,
+    sources: Arc<Sources>,
+}
+
+impl Ingredients {
+    /// Looks up the layers of a transformation over an asset.
+    pub async fn find(
+        catalog: &dyn Catalog,
+        store: &Arc<dyn BlobStore>,
+        asset: &Asset,
         transformation: &Transformation,
-    ) -> Result<BTreeMap<String, Asset>, DeriveError> {
-        let mut layers = BTreeMap::new();
-        for id in transformation.layer_ids() {
-            let missing = || tintype_render::Error::MissingLayer(id.to_owned());
-            let key = AssetKey {
-                cloud: cloud.clone(),
-                resource_type: ResourceType::Image,
-                delivery_type: DeliveryType::Upload,
-                public_id: PublicId::new(id).map_err(|_| missing())?,
-            };
-            let asset = self.catalog.asset(&key).await?.ok_or_else(missing)?;
-            layers.insert(id.to_owned(), asset);
+    ) -> Result<Self, DeriveError> {
+        let layers = find_layers(catalog, &asset.key.cloud, transformation).await?;
+        let mut facts = Facts { base: source_facts(asset)?, layers: BTreeMap::new() };
+        for (id, layer) in &layers {
+            facts.layers.insert(id.clone(), source_facts(layer)?);
         }
-        Ok(layers)
+        let blobs = layers.iter().map(|(id, layer)| (id.clone(), layer.blob.clone())).collect();
+        let sources = Arc::new(Sources { store: store.clone(), base: asset.blob.clone(), layers: blobs });
+        Ok(Ingredients { facts, layers, sources })
     }
 
-    /// Facts of an asset and its layers as the planner wants them, for `explain`.
-    pub async fn facts(&self, asset: &Asset, transformation: &Transformation) -> Result<Facts, DeriveError> {
-        let layers = self.layers(&asset.key.cloud, transformation).await?;
-        Ok(Facts {
-            base: source_facts(asset)?,
-            layers: layers.iter().map(|(id, layer)| Ok((id.clone(), source_facts(layer)?))).collect::<Result<_, DeriveError>>()?,
-        })
+    /// The bytes of a source: `None` is the base, else a layer's public id.
+    pub async fn read(&self, source: &Option<String>) -> Result<Bytes, SourceError> {
+        self.sources.read(source).await
     }
 }
 
@@ -311,13 +324,15 @@ fn derived_digest(
 }
 
 fn format_of(extension: &str) -> Result<Format, DeriveError> {
-    Format::from_extension(extension)
-        .ok_or_else(|| DeriveError::Render(tintype_render::Error::unsupported(format!("the stored format {extension}"))))
+    Format::from_extension(extension).ok_or_else(|| {
+        DeriveError::Render(tintype_render::Error::unsupported(format!("the stored format {extension}")))
+    })
 }
 
 /// What the planner may know of an asset. Supplied face coordinates override what a detector found.
 fn source_facts(asset: &Asset) -> Result<SourceFacts, DeriveError> {
-    let regions = |regions: &[Region]| regions.iter().map(|[x, y, w, h]| RectF::new(*x, *y, *w, *h)).collect::<Vec<_>>();
+    let regions =
+        |regions: &[Region]| regions.iter().map(|[x, y, w, h]| RectF::new(*x, *y, *w, *h)).collect::<Vec<_>>();
     let faces = if asset.face_coordinates.is_empty() {
         asset.faces.as_deref().map(regions)
     } else {
@@ -364,4 +379,3 @@ impl SourceReader for Sources {
         self.store.read(blob).await.map_err(|error| SourceError::Failed(error.to_string()))
     }
 }
-

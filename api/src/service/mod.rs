@@ -2,9 +2,13 @@
 
 pub mod access;
 pub mod answer;
+pub mod deliver;
 pub mod deliver_types;
+pub mod derive;
+pub mod meter;
 pub mod naming;
 pub mod params;
 pub mod pictures;
+pub mod renderer;
 pub mod spool;
 pub mod upload;

@@ -112,15 +112,13 @@ impl EagerRenderer {
             });
         }
         let purpose = Purpose { extension, ..Purpose::default() };
-        let picture = self
-            .deriver
-            .derive(asset, transformation, purpose, Lane::Eager, true)
-            .await
-            .map_err(|error| match error {
+        let picture = self.deriver.derive(asset, transformation, purpose, Lane::Eager, true).await.map_err(
+            |error| match error {
                 DeriveError::Render(error) => DeliveryError::Render(error),
                 DeriveError::Busy | DeriveError::ShuttingDown => DeliveryError::Busy { retry_after: self.retry_after },
                 other => DeliveryError::Internal(other.to_string()),
-            })?;
+            },
+        )?;
         if picture.timings.is_some() {
             self.meter.transformed(&cloud.id);
         }

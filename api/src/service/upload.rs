@@ -8,7 +8,7 @@ use super::pictures::{Eager, PictureError, PictureFacts, Pictures};
 use super::spool::{Spool, Spooled};
 use crate::auth::signature::SignaturePolicy;
 use crate::catalog::{Catalog, CatalogError, PutOutcome};
-use crate::domain::{AccessMode, Asset, AssetKey, BlobKey, Cloud, NewAsset, Region, ResourceType, Timestamp};
+use crate::domain::{AccessMode, Asset, AssetKey, BlobKey, Cloud, CloudId, NewAsset, Region, ResourceType, Timestamp};
 use crate::storage::{BlobStore, StorageError};
 use md5::{Digest, Md5};
 use std::fmt;
@@ -18,6 +18,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Unit in which the memory of compressed files is lent.
 const MEMORY_UNIT_BYTES: u64 = 1 << 16;
+
+/// Told after the assets of a cloud changed, so that finished answers of that cloud are forgotten.
+pub type Changed = Arc<dyn Fn(&CloudId) + Send + Sync>;
 
 /// Limits and addresses of the upload API.
 #[derive(Debug, Clone)]
@@ -114,6 +117,7 @@ struct Parts {
     blobs: Arc<dyn BlobStore>,
     pictures: Arc<dyn Pictures>,
     eager: Arc<dyn Eager>,
+    changed: Changed,
     settings: UploadSettings,
     slots: Arc<Semaphore>,
     memory: Arc<Semaphore>,
@@ -143,6 +147,7 @@ impl UploadService {
         blobs: Arc<dyn BlobStore>,
         pictures: Arc<dyn Pictures>,
         eager: Arc<dyn Eager>,
+        changed: Changed,
         settings: UploadSettings,
     ) -> Self {
         let memory_units =
@@ -155,6 +160,7 @@ impl UploadService {
             blobs,
             pictures,
             eager,
+            changed,
             settings,
         };
         UploadService { parts: Arc::new(parts) }
@@ -268,6 +274,9 @@ impl Parts {
                 return Err(error.into());
             }
         };
+        if put.outcome != PutOutcome::Existing {
+            (self.changed)(&caller.cloud.id);
+        }
         self.free(&put.freed_blobs).await;
         // Eager renderings have a queue of their own: they must not keep others from uploading.
         drop(permit);
