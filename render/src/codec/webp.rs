@@ -82,9 +82,11 @@ impl Decoder {
             return Err(invalid(format!("it is {} now but was {} when it was uploaded", features.size, demand.size)));
         }
         let window = demand.region;
-        // libwebp moves odd corners of a crop to even ones, so an even corner is asked for and the rest cut here.
-        let (left, top) = (window.x & !1, window.y & !1);
-        let (width, height) = (window.right() - left, window.bottom() - top);
+        // libwebp moves odd corners of a crop to even ones, and smooths chroma as if the picture ended with the crop. So
+        // two pixels more are asked for on every side, from an even corner, and cut here.
+        let (left, top) = (window.x.saturating_sub(2) & !1, window.y.saturating_sub(2) & !1);
+        let width = (window.right() + 2).min(features.size.width) - left;
+        let height = (window.bottom() + 2).min(features.size.height) - top;
         let stride = width as usize * BYTES_PER_PIXEL;
         let mut pixels = vec![0_u8; stride * height as usize];
         let mut config = ffi::WebPDecoderConfig::new().map_err(|()| invalid("the decoder does not start"))?;
@@ -101,9 +103,11 @@ impl Decoder {
         let status = unsafe { ffi::WebPDecode(bytes.as_ptr(), bytes.len(), &mut config) };
         unsafe { ffi::WebPFreeDecBuffer(&mut config.output) };
         check(status)?;
-        if (left, top) != (window.x, window.y) {
-            let (skip_rows, skip) = ((window.y - top) as usize, (window.x - left) as usize * BYTES_PER_PIXEL);
-            pixels = pixels.chunks_exact(stride).skip(skip_rows).flat_map(|row| &row[skip..]).copied().collect();
+        if Size::new(width, height) != window.size() {
+            let columns = (window.x - left) as usize * BYTES_PER_PIXEL;
+            let columns = columns..columns + window.width as usize * BYTES_PER_PIXEL;
+            let rows = pixels.chunks_exact(stride).skip((window.y - top) as usize).take(window.height as usize);
+            pixels = rows.flat_map(|row| &row[columns.clone()]).copied().collect();
         }
         let profile = chunk(bytes, b"ICCP").filter(|icc| icc.len() <= limits.metadata_bytes);
         if let Some(mut to_srgb) = profile.and_then(ToSrgb::new) {

@@ -50,6 +50,14 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
+/// Most bytes of Rust's own allocations alive at once on this thread while something runs, beyond what was there before.
+pub fn peak(run: impl FnOnce()) -> u64 {
+    let before = LIVE.with(Cell::get);
+    PEAK.with(|peak| peak.set(before));
+    run();
+    u64::try_from(PEAK.with(Cell::get) - before).unwrap_or(0)
+}
+
 /// Most bytes alive at once on this thread while the job runs, sources included.
 fn measured(job: &Job) -> u64 {
     let sources: u64 = job

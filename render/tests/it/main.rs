@@ -4,6 +4,7 @@
 
 mod allocation;
 mod choice;
+mod codec;
 mod compare;
 mod compatibility;
 mod example_table;
