@@ -30,7 +30,6 @@ bench: ## Measure this machine, and the peers beside it
 
 bless: ## Accept the present output as expected: goldens, COMPATIBILITY.md, example.env
 	@deploy/setup.sh run
-	TINTYPE_BLESS=1 cargo test -p tintype-render --test it golden
-	TINTYPE_BLESS=1 cargo test -p tintype-render compat
+	TINTYPE_BLESS=1 cargo test -p tintype-render --test it -- golden compatibility
 	TINTYPE_BLESS=1 cargo test -p tintype-api --lib example
 	@git status --short || true
