@@ -144,8 +144,9 @@ class Server:
 
 
 def _drain(stream, printed):
-    for line in stream:
-        printed.put(line.rstrip("\n"))
+    with stream:
+        for line in stream:
+            printed.put(line.rstrip("\n"))
     printed.put(None)
 
 
