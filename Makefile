@@ -1,0 +1,35 @@
+# The verbs of the project. Each one installs what it needs, so that a fresh clone can start with any of them.
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check bench bless
+
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+
+help: ## Say what each verb does
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## Build the server and start it on a folder of its own, with sample pictures
+	@deploy/setup.sh run
+	cargo build --release -p tintype-api
+	@exec $(TARGET)/release/tintype serve
+
+test: ## Run everything: format, lints, all tests, PostgreSQL, the official Python SDK
+	@deploy/test.sh
+
+check: ## The quick inner loop: format, lints and unit tests, without services
+	@deploy/setup.sh run
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	TINTYPE_TEST_NO_POSTGRES=1 cargo test --workspace --lib --bins
+
+bench: ## Measure this machine, and the peers beside it
+	@deploy/setup.sh bench
+	cargo build --release -p tintype-api
+	$(TARGET)/release/tintype bench
+	@if [ -x benches/peers/run.sh ]; then benches/peers/run.sh; else echo 'No peers: benches/peers/run.sh is missing.'; fi
+
+bless: ## Accept the present output as expected: goldens, COMPATIBILITY.md, example.env
+	@deploy/setup.sh run
+	TINTYPE_BLESS=1 cargo test -p tintype-render --test it -- golden compatibility
+	TINTYPE_BLESS=1 cargo test -p tintype-api --lib example
+	@git status --short || true

@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# Everything that must hold before a change is handed in; the body of `make test`.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+target=${CARGO_TARGET_DIR:-target}
+services=
+
+# PostgreSQL is ours alone and is stopped however the run ends.
+stop_services() {
+  local status=$?
+  trap - EXIT INT TERM
+  if [[ -n $services ]]; then
+    deploy/test-postgres.sh stop "$services" >/dev/null 2>&1 || echo "PostgreSQL in $services did not stop" >&2
+    rm -rf "$services"
+  fi
+  exit "$status"
+}
+trap stop_services EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+step() { printf '\n== %s\n' "$*"; }
+
+step 'set-up'
+deploy/setup.sh test
+
+step 'format'
+cargo fmt --all --check
+
+step 'lints'
+cargo clippy --workspace --all-targets -- -D warnings
+
+step 'PostgreSQL'
+services=$(mktemp -d "${TMPDIR:-/tmp}/tintype-test.XXXXXX")
+TINTYPE_TEST_POSTGRES=$(deploy/test-postgres.sh start "$services" | tail -n 1)
+[[ -n $TINTYPE_TEST_POSTGRES ]] || { echo 'deploy/test-postgres.sh printed no address' >&2; exit 1; }
+export TINTYPE_TEST_POSTGRES
+
+step 'tests'
+cargo test --workspace
+
+step 'the official Python SDK against the real server'
+# The same selection of packages as above, so that nothing is compiled a second time with other features.
+cargo build --workspace --bins
+TINTYPE_BIN="$target/debug/tintype" api/tests/sdk/run.sh
+
+step 'all passed'
