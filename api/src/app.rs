@@ -103,7 +103,7 @@ pub fn choose_renderer(wanted: RendererChoice, budget_bytes: u64) -> Result<Choi
                 ));
             }
             Ok(_) => RendererMode::Auto,
-            Err(error) => return Ok(Choice::cpu_only(&format!("adapters could not be listed: {error}"))),
+            Err(error) => return Ok(Choice::cpu_only(&format!("cpu: adapters could not be listed: {error}"))),
         },
     };
     choice::choose(mode, options).map_err(|error| AppError::Renderer(error.to_string()))
@@ -187,10 +187,7 @@ impl App {
                 inspect_budget_bytes: config.scheduler.memory_budget_bytes / 4,
             },
         );
-        let renderer = match &chosen.backend {
-            Some(backend) => format!("gpu ({}): {}", backend.name(), chosen.reason),
-            None => format!("cpu: {}", chosen.reason),
-        };
+        let renderer = chosen.reason.clone();
         let state = HttpState {
             upload: uploads.clone(),
             deliver: Arc::new(delivery),
