@@ -3,7 +3,11 @@
 //! A blob is written once, never changed, and read whole or by range. A key exists only after its bytes are
 //! durable, so a catalog row that names a blob can be written right after `commit` returns.
 
+pub mod conformance;
 mod error;
+mod folders;
+mod fs;
+mod memory;
 mod reader;
 
 use std::ops::Range;
@@ -13,6 +17,8 @@ use bytes::Bytes;
 
 pub use crate::domain::BlobKey;
 pub use error::StorageError;
+pub use fs::FsStore;
+pub use memory::MemoryStore;
 pub use reader::BlobReader;
 
 /// Result of a storage operation.
@@ -23,6 +29,15 @@ pub type Result<T> = std::result::Result<T, StorageError>;
 pub fn path_of(key: &BlobKey) -> String {
     let text = key.as_str();
     format!("{}/{}/{}", &text[..2], &text[2..4], text)
+}
+
+/// The range itself, or the whole of `size` bytes where none was asked for.
+fn checked_range(range: Option<Range<u64>>, size: u64) -> Result<Range<u64>> {
+    match range {
+        None => Ok(0..size),
+        Some(Range { start, end }) if start <= end && end <= size => Ok(start..end),
+        Some(Range { start, end }) => Err(StorageError::Range { start, end, size }),
+    }
 }
 
 /// A store of immutable blobs.
