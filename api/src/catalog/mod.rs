@@ -7,6 +7,7 @@
 pub mod conformance;
 mod error;
 mod migration;
+pub mod postgres;
 mod record;
 mod seal;
 pub mod sqlite;
