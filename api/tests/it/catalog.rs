@@ -1,5 +1,6 @@
 //! Both catalogs against the conformance suite, and what is particular to each.
 
+mod postgres;
 mod sqlite;
 
 const KEY: [u8; 32] = [42; 32];
