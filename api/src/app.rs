@@ -2,6 +2,7 @@
 
 use crate::auth::signature::SignaturePolicy;
 
+use crate::catalog::postgres::PostgresCatalog;
 use crate::catalog::sqlite::SqliteCatalog;
 use crate::catalog::{Catalog, CatalogError};
 use crate::config::{CatalogConfig, Config, ProfileChoice, RendererChoice, secret_key};
@@ -80,7 +81,7 @@ pub async fn open_catalog(config: &Config) -> Result<Arc<dyn Catalog>, AppError>
     let key = secret_key::load_or_create(&config.secret_key_file)?;
     Ok(match &config.catalog {
         CatalogConfig::Sqlite(path) => Arc::new(SqliteCatalog::open(path, key).await?),
-        CatalogConfig::Postgres(_) => return Err(AppError::Renderer("postgres".into())),
+        CatalogConfig::Postgres(url) => Arc::new(PostgresCatalog::open(url.expose(), key).await?),
     })
 }
 

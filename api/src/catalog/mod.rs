@@ -4,7 +4,13 @@
 //! bytes, points in time are integers (unix microseconds; versions are unix seconds; days are days since 1970-01-01).
 //! Blobs that lose their last row are written to a garbage list in the same transaction, so that a crash leaks none.
 
+pub mod conformance;
 mod error;
+mod migration;
+pub mod postgres;
+mod record;
+mod seal;
+pub mod sqlite;
 
 use async_trait::async_trait;
 
