@@ -54,7 +54,7 @@ async fn only_the_current_version_has_pictures(catalog: &dyn Catalog) {
     for refused in [late, gone, strange] {
         let put = catalog.put_derived(&refused).await.unwrap();
         assert!(!put.kept);
-        assert_eq!(put.freed_blobs, [refused.blob.clone()]);
+        assert_eq!(put.freed_blobs, std::slice::from_ref(&refused.blob));
         assert_eq!(catalog.derived(&refused.key).await.unwrap(), None, "nothing was written");
         clear_garbage(catalog, &[refused.blob]).await;
     }
