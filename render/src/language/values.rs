@@ -7,7 +7,7 @@ use super::percent::decode_lenient;
 use super::public_id::validate_public_id;
 use super::transformation::*;
 use super::vocabulary::{
-    BACKGROUNDS, CROP_MODES, FLAGS, GRAVITIES, GRAVITY_OBJECTS, GRAVITY_PREFIXES, LAYER_KINDS, Word, find,
+    BACKGROUNDS, CROP_MODES, EFFECTS, FLAGS, GRAVITIES, GRAVITY_OBJECTS, GRAVITY_PREFIXES, LAYER_KINDS, Word, find,
 };
 use crate::error::{Error, Result};
 
@@ -139,7 +139,7 @@ pub(super) fn radius(param: &Param<'_>, component: &mut Component) -> Result<()>
 pub(super) fn border(param: &Param<'_>, component: &mut Component) -> Result<()> {
     let (width, color) = param.value.split_once("_solid_").ok_or_else(|| param.invalid())?;
     let digits = width.strip_suffix("px").unwrap_or(width);
-    if is_expression(digits) {
+    if width.starts_with('$') || is_expression(digits) {
         return Err(param.unsupported_whole());
     }
     let width = integer(digits).and_then(|pixels| u32::try_from(pixels).ok()).ok_or_else(|| param.invalid())?;
@@ -286,6 +286,15 @@ fn attachment_name(param: &Param<'_>, text: &str, encoded: &str) -> Result<Strin
         return Err(param.invalid_as("flag", text));
     }
     Ok(name)
+}
+
+/// No effect is built, but a misspelled one is told from a missing one.
+pub(super) fn effect(param: &Param<'_>, _: &mut Component) -> Result<()> {
+    let name = head(param.value);
+    if EFFECTS.contains(&name) || name.starts_with('$') {
+        return Err(param.unsupported());
+    }
+    Err(param.invalid_as(param.row.long_name, name))
 }
 
 /// A prefix only names the CSS classes of a sprite: it never changes a picture.

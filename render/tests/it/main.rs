@@ -10,6 +10,7 @@ mod compatibility;
 mod example_table;
 mod gpu;
 mod kernels;
+mod language;
 mod oracle;
 mod parity;
 mod parser_vectors;
