@@ -8,6 +8,8 @@ mod codec;
 mod compare;
 mod compatibility;
 mod example_table;
+mod golden;
+mod golden_sources;
 mod gpu;
 mod kernels;
 mod oracle;
