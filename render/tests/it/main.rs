@@ -16,5 +16,8 @@ mod oracle;
 mod parity;
 mod parser_vectors;
 mod property_language;
+mod property_plan;
+mod random_language;
 mod random_plan;
+mod reduced_decode;
 mod support;
