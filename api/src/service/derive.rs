@@ -138,7 +138,7 @@ impl Deriver {
             size: PixelSize { width: size.width, height: size.height },
             etag: md5_hex(&rendered.picture.bytes),
             created_at: Timestamp::now(),
-            timings: Some(rendered.timings.clone()),
+            timings: Some(rendered.timings),
             counts: first,
         };
         let row = Derived {

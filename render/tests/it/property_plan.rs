@@ -150,7 +150,7 @@ fn check_weights(weights: &Weights, input: u32, output: u32) -> Result<(), Strin
         let values = &weights.values[taps.offset as usize..][..taps.count as usize];
         let sum: f32 = values.iter().sum();
         let inside = u64::from(taps.start) + u64::from(taps.count) <= input.into();
-        if taps.count == 0 || !inside || !((sum - 1.0).abs() < 1e-3) {
+        if taps.count == 0 || !inside || sum.is_nan() || (sum - 1.0).abs() >= 1e-3 {
             return Err(format!("{taps:?} of {input} pixels add up to {sum}"));
         }
     }
