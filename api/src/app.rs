@@ -203,6 +203,11 @@ impl App {
         self.state.clone()
     }
 
+    /// Writes the usage that is counted but not yet in the catalog.
+    pub async fn flush_usage(&self) {
+        self.meter.flush(self.catalog.as_ref()).await;
+    }
+
     /// The upload service.
     pub fn uploads(&self) -> &UploadService {
         &self.uploads

@@ -138,10 +138,8 @@ pub fn find_faces(facts: &SourceFacts, bytes: &[u8], detector: &FaceDetector, li
     let demand = Demand { size: facts.size, scale, region: Rect::whole(facts.size) };
     let (frame, given) = codec::decode(bytes, &demand, limits)?;
     let upright = cpu::turn(&frame, facts.orientation)?;
-    let across = f64::from(facts.size.width) / f64::from(given.full.width);
-    let down = f64::from(facts.size.height) / f64::from(given.full.height);
-    let (across, down) = if facts.orientation.transposes() { (down, across) } else { (across, down) };
-    let scaled = |rect: RectF| RectF::new(rect.x * across, rect.y * down, rect.width * across, rect.height * down);
+    let factor = 8.0 / f64::from(given.eighths);
+    let scaled = |rect: RectF| RectF::new(rect.x * factor, rect.y * factor, rect.width * factor, rect.height * factor);
     Ok(detector.detect(&upright).into_iter().map(scaled).collect())
 }
 

@@ -245,7 +245,7 @@ impl Deliver for Delivery {
             .derive(&asset, transformation.clone(), purpose, Lane::Interactive, false)
             .await
             .map_err(|error| self.derive_error(error))?;
-        if picture.timings.is_some() {
+        if picture.counts {
             self.meter.transformed(&cloud.id);
         }
         let mut timings = vec![lookup];

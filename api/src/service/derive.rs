@@ -10,8 +10,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
-use std::collections::{BTreeMap, HashSet};
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Weak};
 use tintype_render::Limits;
 use tintype_render::language::{Format, Transformation, canonical};
 use tintype_render::pipeline::{FoundFaces, Request};
@@ -53,6 +53,8 @@ pub struct DerivedPicture {
     pub created_at: Timestamp,
     /// Time spent in the stages of rendering; `None` when the picture was there already.
     pub timings: Option<Timings>,
+    /// Whether the rendering counts for this request; of all that shared it, it does for exactly one.
+    pub counts: bool,
 }
 
 /// Renders derived pictures, or finds them.
@@ -63,8 +65,9 @@ pub struct Deriver {
     limits: Limits,
     profile: Profile,
     least_revision: u32,
-    /// Keys whose picture is being written by someone right now.
-    keeping: Mutex<HashSet<DerivedKey>>,
+    /// Pictures that somebody counts and writes. They can be had here until their row is there, and as long as anybody
+    /// who waited for the same rendering holds them.
+    fresh: Mutex<HashMap<DerivedKey, Weak<Rendered>>>,
 }
 
 impl Deriver {
@@ -75,8 +78,8 @@ impl Deriver {
         limits: Limits,
         profile: Profile,
     ) -> Arc<Self> {
-        let keeping = Mutex::new(HashSet::new());
-        Arc::new(Deriver { catalog, store, scheduler, limits, profile, least_revision: RENDERER_REVISION, keeping })
+        let fresh = Mutex::new(HashMap::new());
+        Arc::new(Deriver { catalog, store, scheduler, limits, profile, least_revision: RENDERER_REVISION, fresh })
     }
 
     /// Ceilings of the renderer.
@@ -122,7 +125,12 @@ impl Deriver {
         }
         let request = Request { transformation, facts, purpose };
         let work = Work { key: WorkKey::new(digest), lane, request, sources, deadline: None };
-        let rendered = self.scheduler.submit(work).await.map_err(from_work_error)?;
+        let fresh = self.fresh.lock().get(&key).and_then(Weak::upgrade);
+        let rendered = match fresh {
+            Some(rendered) => rendered,
+            None => self.scheduler.submit(work).await.map_err(from_work_error)?,
+        };
+        let first = self.claim(&key, &rendered);
         let size = rendered.picture.size;
         let picture = DerivedPicture {
             bytes: rendered.picture.bytes.clone(),
@@ -131,9 +139,10 @@ impl Deriver {
             etag: md5_hex(&rendered.picture.bytes),
             created_at: Timestamp::now(),
             timings: Some(rendered.timings),
+            counts: first,
         };
         let row = Derived {
-            key: key.clone(),
+            key,
             asset: asset.id.clone(),
             version_id: asset.version_id.clone(),
             transformation: canonical,
@@ -150,7 +159,6 @@ impl Deriver {
             quality: rendered.picture.quality,
             has_alpha: picture.format.has_alpha(),
         };
-        let first = self.keeping.lock().insert(key);
         let keep = self.clone().keep(row, asset.clone(), layers, rendered);
         if durable {
             keep.await?;
@@ -165,6 +173,17 @@ impl Deriver {
         Ok(picture)
     }
 
+    /// True for the first of all that share a rendering.
+    fn claim(&self, key: &DerivedKey, rendered: &Arc<Rendered>) -> bool {
+        let mut fresh = self.fresh.lock();
+        fresh.retain(|_, held| held.strong_count() > 0);
+        let claimed = fresh.get(key).is_some_and(|held| std::ptr::eq(held.as_ptr(), Arc::as_ptr(rendered)));
+        if !claimed {
+            fresh.insert(key.clone(), Arc::downgrade(rendered));
+        }
+        !claimed
+    }
+
     /// A kept picture that is still good.
     async fn find(&self, key: &DerivedKey) -> Result<Option<DerivedPicture>, DeriveError> {
         let Some(row) = self.catalog.derived(key).await? else { return Ok(None) };
@@ -172,7 +191,7 @@ impl Deriver {
             return Ok(None);
         }
         let bytes = match self.store.read(&row.blob).await {
-            Ok(bytes) if bytes.len() as u64 == row.bytes => bytes,
+            Ok(bytes) if bytes.len() as u64 == row.bytes && md5_hex(&bytes) == row.etag => bytes,
             // Derived pictures can be made again: a missing or damaged one is only worth a line in the log.
             Ok(_) | Err(StorageError::NotFound { .. }) => {
                 tracing::warn!(derived.key = %key, "a kept picture is missing or damaged and is rendered again");
@@ -188,6 +207,7 @@ impl Deriver {
             etag: row.etag,
             created_at: row.created_at,
             timings: None,
+            counts: false,
         }))
     }
 
@@ -199,9 +219,7 @@ impl Deriver {
         layers: BTreeMap<String, Asset>,
         rendered: Arc<Rendered>,
     ) -> Result<(), DeriveError> {
-        let key = row.key.clone();
         let result = self.write(row, &rendered).await;
-        self.keeping.lock().remove(&key);
         for FoundFaces { layer, faces } in &rendered.found {
             let of = layer.as_ref().map_or(Some(&asset), |id| layers.get(id));
             if let Some(of) = of {

@@ -119,7 +119,7 @@ impl EagerRenderer {
                 other => DeliveryError::Internal(other.to_string()),
             },
         )?;
-        if picture.timings.is_some() {
+        if picture.counts {
             self.meter.transformed(&cloud.id);
         }
         Ok(EagerPicture {

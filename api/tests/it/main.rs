@@ -4,9 +4,11 @@
 
 mod app;
 mod catalog;
+mod delivery;
 mod doubles;
 mod http;
 mod serve;
 mod signatures;
 mod storage;
 mod upload;
+mod whole_app;

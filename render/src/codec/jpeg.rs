@@ -59,7 +59,7 @@ pub(super) fn plan_decode(demand: &Demand) -> (Decoded, u32) {
     };
     let (left, right) = axis(demand.region.x, demand.region.right(), full.width);
     let (top, bottom) = axis(demand.region.y, demand.region.bottom(), full.height);
-    (Decoded { full, window: Rect::new(left, top, right - left, bottom - top) }, eighths)
+    (Decoded { full, window: Rect::new(left, top, right - left, bottom - top), eighths }, eighths)
 }
 
 /// Reads a JPEG row by row.

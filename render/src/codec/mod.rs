@@ -112,7 +112,7 @@ pub fn decode(bytes: &[u8], demand: &Demand, limits: &Limits) -> Result<(Frame, 
 pub fn predict(demand: &Demand, format: Format) -> Decoded {
     match format {
         Format::Jpeg => jpeg::plan_decode(demand).0,
-        Format::Png | Format::WebP | Format::Avif => Decoded { full: demand.size, window: demand.region },
+        Format::Png | Format::WebP | Format::Avif => Decoded { full: demand.size, window: demand.region, eighths: 8 },
     }
 }
 

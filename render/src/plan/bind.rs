@@ -14,12 +14,15 @@ pub struct Decoded {
     pub full: Size,
     /// The part of `full` that the frame holds.
     pub window: Rect,
+    /// Pixels of `full` for every eight of the original. The last pixel of a side may stand for less of the original
+    /// than the others, so the quotient of the sizes would stretch the picture.
+    pub eighths: u32,
 }
 
 impl Decoded {
     /// A picture that was decoded whole, at every pixel.
     pub const fn whole(size: Size) -> Self {
-        Decoded { full: size, window: Rect::whole(size) }
+        Decoded { full: size, window: Rect::whole(size), eighths: 8 }
     }
 }
 
@@ -118,17 +121,9 @@ impl Plan {
                     Kernel::Load { source }
                 }
                 Op::Resample { input, map } => {
-                    let (full, given) = self.surface_geometry(input, decoded);
-                    let axis = |start: f64,
-                                length: f64,
-                                original: u32,
-                                scale_to: u32,
-                                at: u32,
-                                end: u32,
-                                scaled,
-                                from,
-                                count| {
-                        let scale = f64::from(scale_to) / f64::from(original);
+                    let (_, given) = self.surface_geometry(input, decoded);
+                    let axis = |start: f64, length: f64, at: u32, end: u32, scaled, from, count| {
+                        let scale = f64::from(given.eighths) / 8.0;
                         Axis {
                             region_start: start * scale,
                             region_length: length * scale,
@@ -143,8 +138,6 @@ impl Plan {
                     let horizontal = axis(
                         region.x,
                         region.width,
-                        full.width,
-                        given.full.width,
                         given.window.x,
                         given.window.right(),
                         map.scaled.width,
@@ -154,8 +147,6 @@ impl Plan {
                     let vertical = axis(
                         region.y,
                         region.height,
-                        full.height,
-                        given.full.height,
                         given.window.y,
                         given.window.bottom(),
                         map.scaled.height,
@@ -175,7 +166,7 @@ impl Plan {
                         && y >= given.window.y
                         && x + step.size.width <= given.window.right()
                         && y + step.size.height <= given.window.bottom();
-                    if full != given.full || !inside {
+                    if full != given.full || given.eighths != 8 || !inside {
                         return Err(Error::Device("a crop was bound to less than it demanded".into()));
                     }
                     Kernel::Extract { input, x: x - given.window.x, y: y - given.window.y }

@@ -17,6 +17,7 @@ pub struct Case {
     pub base: Frame,
     pub text: String,
     pub faces: Vec<RectF>,
+    pub custom: Vec<RectF>,
     pub orientation: u16,
     pub layers: Vec<(String, Frame)>,
     pub webp: bool,
@@ -24,7 +25,7 @@ pub struct Case {
 
 impl Case {
     pub fn new(base: Frame, text: &str) -> Self {
-        Case { base, text: text.to_owned(), faces: vec![], orientation: 1, layers: vec![], webp: false }
+        Case { base, text: text.to_owned(), faces: vec![], custom: vec![], orientation: 1, layers: vec![], webp: false }
     }
 
     pub fn facts(&self) -> Facts {
@@ -39,6 +40,7 @@ impl Case {
         let base = SourceFacts {
             orientation: Orientation::from_exif(self.orientation),
             faces: Some(self.faces.clone()),
+            custom: self.custom.clone(),
             ..facts(&self.base)
         };
         Facts { base, layers: self.layers.iter().map(|(id, frame)| (id.clone(), facts(frame))).collect() }

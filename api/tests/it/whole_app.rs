@@ -1,0 +1,179 @@
+//! The server as it is really put together: SQLite, a folder or memory for blobs, the CPU for rendering.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use crate::app::{Answer, basic, multipart};
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Method, Request};
+use http_body_util::BodyExt;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+use tintype_api::app::{App, open_catalog, open_store};
+use tintype_api::catalog::Catalog;
+use tintype_api::config::Config;
+use tintype_api::config::machine::Machine;
+use tintype_api::demo::{Demo, find_or_create};
+use tintype_api::domain::{Asset, AssetKey, BlobKey, Day, DeliveryType, Derived, PublicId, ResourceType, Usage};
+use tintype_api::http::router;
+use tintype_api::storage::{BlobStore, MemoryStore, path_of};
+use tintype_render::choice::Choice;
+use tower::ServiceExt;
+
+/// 640x427.
+pub const ROCKET: &[u8] = include_bytes!("../../assets/samples/rocket.jpg");
+/// 451x300.
+pub const CHELSEA: &[u8] = include_bytes!("../../assets/samples/chelsea.png");
+/// 480x240, with alpha.
+pub const ICON: &[u8] = include_bytes!("../../assets/samples/cloudinary_icon.png");
+
+pub struct WholeApp {
+    config: Config,
+    _folder: TempDir,
+    pub catalog: Arc<dyn Catalog>,
+    pub blobs: Arc<dyn BlobStore>,
+    pub demo: Demo,
+    app: App,
+    router: Router,
+}
+
+impl WholeApp {
+    /// With blobs in a folder.
+    pub async fn start() -> Self {
+        let (folder, config) = configured();
+        let blobs = open_store(&config).await.unwrap();
+        Self::with_blobs(folder, config, blobs).await
+    }
+
+    /// With blobs in memory.
+    pub async fn start_in_memory() -> Self {
+        let (folder, config) = configured();
+        Self::with_blobs(folder, config, Arc::new(MemoryStore::new())).await
+    }
+
+    async fn with_blobs(folder: TempDir, config: Config, blobs: Arc<dyn BlobStore>) -> Self {
+        let catalog = open_catalog(&config).await.unwrap();
+        let demo = find_or_create(catalog.as_ref()).await.unwrap().unwrap();
+        assert!(demo.created);
+        let (app, router) = assemble(&config, &catalog, &blobs).await;
+        WholeApp { config, _folder: folder, catalog, blobs, demo, app, router }
+    }
+
+    /// Another process over the same catalog and blobs: its memory is empty, its counters start from 0.
+    pub async fn restart(&mut self) {
+        (self.app, self.router) = assemble(&self.config, &self.catalog, &self.blobs).await;
+    }
+
+    pub async fn send(&self, request: Request<Body>) -> Answer {
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        Answer { status: parts.status, headers: parts.headers, body }
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.ask(Method::GET, path, &[]).await
+    }
+
+    pub async fn ask(&self, method: Method, path: &str, headers: &[(&str, &str)]) -> Answer {
+        let mut request = Request::builder().method(method).uri(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        self.send(request.body(Body::empty()).unwrap()).await
+    }
+
+    /// Uploads with Basic auth, and gives the answer of a success.
+    pub async fn upload(&self, filename: &str, file: &[u8], params: &[(&str, &str)]) -> Value {
+        let params: Vec<_> = params.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let mut request = multipart("/v1_1/demo/image/upload", &params, Some((filename, file)));
+        let credentials = basic(&self.demo.key.key, self.demo.key.secret.expose());
+        request.headers_mut().insert("authorization", credentials.parse().unwrap());
+        let answer = self.send(request).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.json()
+    }
+
+    pub async fn asset(&self, public_id: &str) -> Asset {
+        let key = AssetKey {
+            cloud: self.demo.cloud.id.clone(),
+            resource_type: ResourceType::Image,
+            delivery_type: DeliveryType::Upload,
+            public_id: PublicId::new(public_id).unwrap(),
+        };
+        self.catalog.asset(&key).await.unwrap().expect("the asset is there")
+    }
+
+    /// Waits until `n` derived pictures of an asset are kept, which happens after their first answers.
+    pub async fn derived(&self, public_id: &str, n: usize) -> Vec<Derived> {
+        let asset = self.asset(public_id).await;
+        let until = Instant::now() + Duration::from_secs(20);
+        loop {
+            let derived = self.catalog.derived_of(&asset.id, 100).await.unwrap();
+            if derived.len() >= n {
+                return derived;
+            }
+            assert!(Instant::now() < until, "{} of {n} pictures were kept", derived.len());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Where a blob lies; only where blobs are in a folder.
+    pub fn blob_file(&self, blob: &BlobKey) -> PathBuf {
+        let file = self.config.data_dir.join("blobs").join(path_of(blob));
+        assert!(file.exists(), "{}", file.display());
+        file
+    }
+
+    /// Waits until the only derived picture of an asset is kept under another key.
+    pub async fn wait_for_blob_other_than(&self, public_id: &str, old: &BlobKey) {
+        let until = Instant::now() + Duration::from_secs(20);
+        while self.derived(public_id, 1).await[0].blob == *old {
+            assert!(Instant::now() < until, "the picture was not kept again");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Pictures that were rendered since the start.
+    pub async fn renders(&self) -> u64 {
+        self.metric("tintype_renders_total{backend=\"cpu\"}").await
+    }
+
+    pub async fn metric(&self, name: &str) -> u64 {
+        let answer = self.get("/metrics").await;
+        let text = answer.text();
+        let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("{name}: {text}"));
+        line.trim().parse().unwrap()
+    }
+
+    /// Sums of the cloud, with everything that is pending.
+    pub async fn usage(&self) -> Usage {
+        self.app.flush_usage().await;
+        self.catalog.usage(&self.demo.cloud.id, Day::today()).await.unwrap()
+    }
+}
+
+fn configured() -> (TempDir, Config) {
+    let folder = TempDir::new().unwrap();
+    let flags: BTreeMap<String, String> = [
+        ("data_dir", folder.path().to_str().unwrap()),
+        ("renderer", "cpu"),
+        ("threads", "2"),
+        ("memory_budget_mb", "512"),
+    ]
+    .into_iter()
+    .map(|(key, value)| (key.to_owned(), value.to_owned()))
+    .collect();
+    let config = Config::from_sources(&flags, &[], None, &Machine::detect()).unwrap();
+    (folder, config)
+}
+
+async fn assemble(config: &Config, catalog: &Arc<dyn Catalog>, blobs: &Arc<dyn BlobStore>) -> (App, Router) {
+    let chosen = Choice::cpu_only("a test");
+    let app = App::assemble(config.clone(), catalog.clone(), blobs.clone(), chosen).await.unwrap();
+    let router = router(app.state());
+    (app, router)
+}
