@@ -30,7 +30,7 @@ const JPEG_2MP: Input = Input {
     name: "photo_2mp",
     size: Size::new(1600, 1200),
     format: Format::Jpeg,
-    quality: 88,
+    quality: 90,
     progressive: false,
     alpha: false,
 };
@@ -54,8 +54,8 @@ pub const INPUTS: &[Input] = &[PHOTO_2MP, PHOTO_12MP, PHOTO_24MP, PROGRESSIVE_12
 /// Width and height of a tile of the mosaic, about, in pixels: so that the photographs are enlarged by half or so.
 const TILE: Size = Size::new(800, 600);
 /// Standard deviation of the noise in the dark, and its growth with the square root of the level, in steps of 255.
-const READ_NOISE: f32 = 1.2;
-const SHOT_NOISE: f32 = 0.16;
+const READ_NOISE: f32 = 2.0;
+const SHOT_NOISE: f32 = 0.30;
 
 /// Decoded photographs.
 #[derive(Debug, Clone)]
@@ -222,9 +222,11 @@ mod tests {
     use super::*;
 
     fn photos() -> Photos {
-        let samples: [&[u8]; 2] = [
+        let samples: [&[u8]; 4] = [
+            include_bytes!("../../api/assets/samples/astronaut.png"),
             include_bytes!("../../api/assets/samples/chelsea.png"),
             include_bytes!("../../api/assets/samples/coffee.png"),
+            include_bytes!("../../api/assets/samples/rocket.jpg"),
         ];
         Photos::decode(&samples).unwrap()
     }
