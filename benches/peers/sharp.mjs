@@ -1,8 +1,8 @@
 // W1 and W2 by sharp, one JSON line for every workload and round: node sharp.mjs CORPUS LOGO ROUNDS
-// CORPUS holds photo_12mp.jpg; every call reads from memory and writes to memory, on one thread, as ours do.
+// CORPUS holds photo_12mp.jpg; every call reads from memory and writes to memory, on one thread, as ours do. With SHARP_KEEP=FOLDER the pictures are written there, to be looked at.
 
 import { createRequire } from "node:module";
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import process from "node:process";
 
@@ -23,46 +23,40 @@ const roundMs = 120;
 
 const [width, height, radius, border] = [400, 350, 20, 5];
 const [outerWidth, outerHeight] = [width + 2 * border, height + 2 * border];
-// Everything outside of the rounded corners becomes clear, and a ring of the border's width black.
-const mask = Buffer.from(
-  `<svg width="${width}" height="${height}"><rect width="${width}" height="${height}" rx="${radius}"/></svg>`,
-);
-const ring = Buffer.from(
-  `<svg width="${outerWidth}" height="${outerHeight}"><rect x="${border / 2}" y="${border / 2}" ` +
-    `width="${outerWidth - border}" height="${outerHeight - border}" rx="${radius + border / 2}" ` +
-    `fill="none" stroke="black" stroke-width="${border}"/></svg>`,
-);
+const svg = (inside) => Buffer.from(`<svg width="${outerWidth}" height="${outerHeight}">${inside}</svg>`);
+const rounded = (inset, rx, style) =>
+  `<rect x="${inset}" y="${inset}" width="${outerWidth - 2 * inset}" height="${outerHeight - 2 * inset}" rx="${rx}" ${style}/>`;
+const ring = rounded(border / 2, radius + border / 2, `fill="none" stroke="black" stroke-width="${border}"`);
+// Where the corners are clear: what lies inside of the border's middle is kept.
+const kept = svg(rounded(border / 2, radius + border / 2, ""));
+// Where they are white: a thick white stroke around the outside, under the ring.
+const reach = 4 * radius;
+const corners = svg(rounded(-reach / 2, radius + border + reach / 2, `fill="none" stroke="white" stroke-width="${reach}"`) + ring);
 
-async function framed() {
+// One pipeline, in the order in which sharp works: resize, extend, composite, encode.
+async function w2(decorate, finish) {
   const logoWidth = Math.round(outerWidth * 0.25);
-  const [cut, mark] = await Promise.all([
-    sharp(photo)
-      .resize(width, height, { fit: "cover" })
-      .ensureAlpha()
-      .composite([{ input: mask, blend: "dest-in" }])
-      .raw()
-      .toBuffer(),
-    sharp(logo).resize(logoWidth).ensureAlpha().linear([1, 1, 1, 0.5], [0, 0, 0, 0]).png().toBuffer(),
-  ]);
-  return sharp(cut, { raw: { width, height, channels: 4 } })
-    .extend({ top: border, bottom: border, left: border, right: border, background: { r: 0, g: 0, b: 0, alpha: 0 } })
+  const mark = await sharp(logo).resize(logoWidth).ensureAlpha().linear([1, 1, 1, 0.5], [0, 0, 0, 0]).raw().toBuffer({ resolveWithObject: true });
+  const { width: markWidth, height: markHeight, channels } = mark.info;
+  const picture = sharp(photo)
+    .resize(width, height, { fit: "cover" })
+    .extend({ top: border, bottom: border, left: border, right: border, background: "black" })
     .composite([
-      { input: ring, left: 0, top: 0 },
-      { input: mark, left: outerWidth - logoWidth - 10, top: 10 },
-    ])
-    .raw()
-    .toBuffer({ resolveWithObject: true });
-}
-
-async function w2(finish) {
-  const { data, info } = await framed();
-  return finish(sharp(data, { raw: { width: info.width, height: info.height, channels: info.channels } })).toBuffer();
+      ...decorate,
+      {
+        input: mark.data,
+        raw: { width: markWidth, height: markHeight, channels },
+        left: outerWidth - markWidth - 10,
+        top: 10,
+      },
+    ]);
+  return finish(picture).toBuffer();
 }
 
 const workloads = {
   W1: () => sharp(photo).resize(400, 400, { fit: "inside" }).jpeg({ quality: 80 }).toBuffer(),
-  W2j: () => w2((picture) => picture.flatten({ background: "white" }).jpeg({ quality: 80 })),
-  W2w: () => w2((picture) => picture.webp({ quality: 80 })),
+  W2j: () => w2([{ input: corners }], (picture) => picture.jpeg({ quality: 80 })),
+  W2w: () => w2([{ input: kept, blend: "dest-in" }, { input: svg(ring) }], (picture) => picture.ensureAlpha().webp({ quality: 80 })),
 };
 
 async function round(name, number) {
@@ -79,6 +73,7 @@ async function round(name, number) {
   } while (wallMs < roundMs);
   const used = process.cpuUsage(cpu);
   const { size } = await sharp(await make()).metadata().then((found) => ({ size: `${found.width}x${found.height}` }));
+  if (process.env.SHARP_KEEP) writeFileSync(path.join(process.env.SHARP_KEEP, name), await make());
   const line = { peer: `sharp ${sharp.versions.sharp ?? ""}`.trim(), workload: name, round: number, size, bytes };
   line.wall_ms = wallMs / n;
   line.cpu_ms = (used.user + used.system) / 1e3 / n;
