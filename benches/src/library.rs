@@ -1,7 +1,7 @@
 //! Workloads as library calls: bytes in, bytes out, in this process.
 
 use crate::corpus::Photos;
-use crate::measure::{Stopwatch, Summary, memory_of, order, reset_peak};
+use crate::measure::{Stopwatch, Summary, memory_of, order, release_freed, reset_peak};
 use crate::quality;
 use crate::workloads::{LOGO, Workload};
 use crate::{BenchBackend, BenchError, Options, profile_name};
@@ -37,7 +37,8 @@ pub struct LibraryRow {
     pub bytes: usize,
     /// SSIMULACRA2 against the linear-light reference.
     pub ssimulacra2: f64,
-    /// What became resident during a call, beyond what was before.
+    /// What became resident during a call, beyond what was before: the buffers that a backend keeps for its next call are
+    /// not counted.
     pub peak_extra_bytes: u64,
 }
 
@@ -192,6 +193,7 @@ fn once(
 fn measure(subject: &mut Subject<'_>, detector: &FaceDetector) -> Result<(), BenchError> {
     let own = std::process::id();
     // Systems without /proc have no memory column; everything else is still true there.
+    release_freed();
     let before = reset_peak(own).ok().and_then(|()| memory_of(own));
     let mut sum = Sample::default();
     for _ in 0..subject.repeats {
