@@ -11,7 +11,7 @@ stop_services() {
   local status=$?
   trap - EXIT INT TERM
   if [[ -n $services ]]; then
-    deploy/test-postgres.sh stop "$services" >/dev/null 2>&1 || echo "PostgreSQL in $services did not stop" >&2
+    deploy/test-postgres.sh stop "$services/postgres" >/dev/null 2>&1 || echo "PostgreSQL in $services did not stop" >&2
     rm -rf "$services"
   fi
   exit "$status"
@@ -33,7 +33,12 @@ cargo clippy --workspace --all-targets -- -D warnings
 
 step 'PostgreSQL'
 services=$(mktemp -d "${TMPDIR:-/tmp}/tintype-test.XXXXXX")
-TINTYPE_TEST_POSTGRES=$(deploy/test-postgres.sh start "$services" | tail -n 1)
+# PostgreSQL refuses to run as root, and another user must be able to pass through this folder.
+chmod 711 "$services"
+mkdir "$services/postgres"
+# Through a file: a pipe would stay open for as long as a server that inherited it.
+deploy/test-postgres.sh start "$services/postgres" >"$services/address"
+TINTYPE_TEST_POSTGRES=$(tail -n 1 "$services/address")
 [[ -n $TINTYPE_TEST_POSTGRES ]] || { echo 'deploy/test-postgres.sh printed no address' >&2; exit 1; }
 export TINTYPE_TEST_POSTGRES
 

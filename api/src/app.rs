@@ -2,6 +2,7 @@
 
 use crate::auth::signature::SignaturePolicy;
 
+use crate::catalog::postgres::PostgresCatalog;
 use crate::catalog::sqlite::SqliteCatalog;
 use crate::catalog::{Catalog, CatalogError};
 use crate::config::{CatalogConfig, Config, ProfileChoice, RendererChoice, secret_key};
@@ -80,7 +81,7 @@ pub async fn open_catalog(config: &Config) -> Result<Arc<dyn Catalog>, AppError>
     let key = secret_key::load_or_create(&config.secret_key_file)?;
     Ok(match &config.catalog {
         CatalogConfig::Sqlite(path) => Arc::new(SqliteCatalog::open(path, key).await?),
-        CatalogConfig::Postgres(_) => return Err(AppError::Renderer("postgres".into())),
+        CatalogConfig::Postgres(url) => Arc::new(PostgresCatalog::open(url.expose(), key).await?),
     })
 }
 
@@ -103,7 +104,7 @@ pub fn choose_renderer(wanted: RendererChoice, budget_bytes: u64) -> Result<Choi
                 ));
             }
             Ok(_) => RendererMode::Auto,
-            Err(error) => return Ok(Choice::cpu_only(&format!("adapters could not be listed: {error}"))),
+            Err(error) => return Ok(Choice::cpu_only(&format!("cpu: adapters could not be listed: {error}"))),
         },
     };
     choice::choose(mode, options).map_err(|error| AppError::Renderer(error.to_string()))
@@ -187,10 +188,7 @@ impl App {
                 inspect_budget_bytes: config.scheduler.memory_budget_bytes / 4,
             },
         );
-        let renderer = match &chosen.backend {
-            Some(backend) => format!("gpu ({}): {}", backend.name(), chosen.reason),
-            None => format!("cpu: {}", chosen.reason),
-        };
+        let renderer = chosen.reason.clone();
         let state = HttpState {
             upload: uploads.clone(),
             deliver: Arc::new(delivery),

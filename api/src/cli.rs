@@ -183,8 +183,7 @@ fn doctor(flags: &ArgMatches) -> Result<(), String> {
     let mut problems = 0;
     match app::choose_renderer(config.render.renderer, config.scheduler.memory_budget_bytes / 2) {
         Ok(choice) => {
-            let name = choice.backend.as_ref().map_or("cpu".to_owned(), |backend| format!("gpu ({})", backend.name()));
-            print(&format!("renderer: {name}: {}", choice.reason));
+            print(&format!("renderer: {}", choice.reason));
         }
         Err(error) => {
             problems += 1;

@@ -253,8 +253,9 @@ fn catalog(settings: &Settings, data_dir: &Path) -> Result<CatalogConfig, Config
 fn public_base_url(settings: &Settings, listen: SocketAddr) -> Result<String, ConfigError> {
     let text = settings.text("public_base_url").trim_end_matches('/');
     if text.is_empty() {
-        // An unspecified address is where the server listens, not where a client would go.
-        return Ok(if listen.ip().is_unspecified() || listen.ip().is_loopback() {
+        // An unspecified address is where the server listens, not where a client would go. A loopback one is kept as it
+        // is: `localhost` may lead a client to the other protocol's loopback, where nobody listens.
+        return Ok(if listen.ip().is_unspecified() {
             format!("http://localhost:{}", listen.port())
         } else {
             format!("http://{listen}")

@@ -4,10 +4,13 @@
 //! bytes, points in time are integers (unix microseconds; versions are unix seconds; days are days since 1970-01-01).
 //! Blobs that lose their last row are written to a garbage list in the same transaction, so that a crash leaks none.
 
+pub mod conformance;
 mod error;
-mod secrets;
+mod migration;
+pub mod postgres;
+mod record;
+mod seal;
 pub mod sqlite;
-mod values;
 
 use async_trait::async_trait;
 
@@ -74,17 +77,6 @@ pub struct AssetPage {
     pub assets: Vec<Asset>,
     /// `None` on the last page.
     pub next: Option<AssetCursor>,
-}
-
-impl AssetPage {
-    /// A page of at most `limit` from rows of which one more was asked for.
-    fn cut(mut assets: Vec<Asset>, limit: u32) -> Self {
-        let more = assets.len() > limit as usize;
-        assets.truncate(limit as usize);
-        let last = assets.last().filter(|_| more);
-        let next = last.map(|asset| AssetCursor { public_id: asset.key.public_id.clone(), id: asset.id.clone() });
-        AssetPage { assets, next }
-    }
 }
 
 /// The server's records. All methods are safe to call concurrently; each is one transaction.

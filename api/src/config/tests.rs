@@ -20,7 +20,7 @@ fn defaults_are_those_of_the_documentation() {
     assert_eq!(config.http.listen.to_string(), "127.0.0.1:8080");
     assert_eq!(config.catalog, CatalogConfig::Sqlite(PathBuf::from("./tintype-data/catalog.sqlite")));
     assert_eq!(config.secret_key_file, Path::new("./tintype-data/secret.key"));
-    assert_eq!(config.http.public_base_url, "http://localhost:8080");
+    assert_eq!(config.http.public_base_url, "http://127.0.0.1:8080");
     assert_eq!(config.http.max_upload_bytes, 100_000_000);
     assert_eq!(config.render.renderer, RendererChoice::Auto);
     assert_eq!(config.render.profile, ProfileChoice::Quality);

@@ -130,7 +130,7 @@ impl Deriver {
             size: PixelSize { width: size.width, height: size.height },
             etag: md5_hex(&rendered.picture.bytes),
             created_at: Timestamp::now(),
-            timings: Some(rendered.timings.clone()),
+            timings: Some(rendered.timings),
         };
         let row = Derived {
             key: key.clone(),

@@ -106,6 +106,7 @@ impl TestApp {
             Arc::new(blobs.clone()),
             Arc::new(TestPictures),
             Arc::new(TestEager),
+            Arc::new(|_| ()),
             settings,
         );
         let router = router(HttpState {

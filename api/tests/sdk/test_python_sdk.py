@@ -4,6 +4,7 @@ import base64
 import hashlib
 import io
 import os
+import re
 import signal
 import socket
 import sys
@@ -132,7 +133,7 @@ class Core(ServerCase):
         wanted = "renderer: gpu" if self.renderer == "software" else "renderer: cpu"
         self.assertIn(wanted, printed)
         self.assertIn("catalog: " + ("postgres" if self.on_postgres else "sqlite"), printed)
-        urls = [word for word in printed.split() if word.startswith(self.server.base + "/demo/image/upload/")]
+        urls = [word for word in printed.split() if word.startswith(cloudinary.config().upload_prefix + "/demo/")]
         self.assertGreaterEqual(len(urls), 3, printed)
         for url in urls:
             self.picture(url, Accept=pictures.CHROME_ACCEPT)
@@ -148,7 +149,13 @@ class Core(ServerCase):
         self.assertEqual(sorted(result["tags"]), ["a", "b"])
         self.assertEqual(self.fetch(result["secure_url"]).data, data)
 
+    def renders(self):
+        """How many pictures each backend has made since the start."""
+        text = self.fetch("/metrics").data.decode()
+        return {name: int(count) for name, count in re.findall(r'tintype_renders_total{backend="(\w+)"} (\d+)', text)}
+
     def test_headline(self):
+        before = self.renders()
         for path in (self.jpg, self.png, self.webp):
             with self.subTest(source=path.suffix):
                 public_id = "headline" + path.suffix.replace(".", "_")
@@ -163,6 +170,9 @@ class Core(ServerCase):
                 literal = f"/demo/image/upload/{HEADLINE}/{public_id}.jpg"
                 self.assertEqual(self.fetch(literal, Accept="*/*").data, plain.data)
                 self.assertLess(pictures.mean_difference(pictures.opened(modern.data), pictures.opened(plain.data)), 8)
+        after = self.renders()
+        used = {name for name in after if after[name] > before.get(name, 0)}
+        self.assertEqual(used, {"gpu" if self.renderer == "software" else "cpu"}, "another backend did the work")
 
     def check_headline(self, picture):
         self.assertEqual(picture.size, (410, 360))

@@ -188,8 +188,8 @@ impl Cmyk {
         for pixel in row.chunks_exact_mut(4) {
             let paper = |value: u8| u32::from(if self.inverted { value } else { 255 - value });
             let black = paper(pixel[3]);
-            for channel in 0..3 {
-                pixel[channel] = ((paper(pixel[channel]) * black + 127) / 255) as u8;
+            for ink in &mut pixel[..3] {
+                *ink = ((paper(*ink) * black + 127) / 255) as u8;
             }
             pixel[3] = 255;
         }

@@ -369,7 +369,7 @@ fn candidates(transformation: &str, signed_source: &str, raw: Option<(String, St
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::panic)]
     use super::*;
 
     /// Path; then resource type, delivery type, transformation, version, id and extension.

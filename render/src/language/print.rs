@@ -29,14 +29,14 @@ impl fmt::Display for Component {
         let over = self.layer.as_ref().filter(|layer| layer.side == LayerSide::Over);
         let under = self.layer.as_ref().filter(|layer| layer.side == LayerSide::Under);
         let mut parts = Parts { f, separator: "" };
-        parts.put("a", (!self.angle.is_empty()).then(|| Joined(&self.angle, ".")))?;
+        parts.put("a", (!self.angle.is_empty()).then_some(Joined(&self.angle, ".")))?;
         parts.put("ar", self.aspect_ratio)?;
         parts.put("b", self.background.map(Color::canonical))?;
         parts.put("bo", self.border)?;
         parts.put("c", self.crop.map(|mode| name_of(CROP_MODES, &mode)))?;
         parts.put("dpr", self.dpr)?;
         parts.put("f", self.format)?;
-        parts.put("fl", (!self.flags.is_empty()).then(|| Joined(&self.flags, ".")))?;
+        parts.put("fl", (!self.flags.is_empty()).then_some(Joined(&self.flags, ".")))?;
         parts.put("g", self.gravity.map(|gravity| name_of(GRAVITIES, &gravity)))?;
         parts.put("h", self.height)?;
         parts.put("l", over)?;

@@ -1,172 +1,266 @@
-//! The catalog in one SQLite file: the embedded default.
-//!
-//! Write-ahead log with `synchronous=FULL`, so that a committed row survives a power cut. One connection writes; a few
-//! read beside it. Every query runs on a blocking thread.
+//! The embedded catalog: one SQLite file in WAL mode. One connection writes, a few read; a commit is on disk when it
+//! returns (`synchronous = FULL`).
 
 mod assets;
 mod clouds;
-mod connections;
 mod derived;
+mod open;
+mod row;
 mod usage;
 
-use super::secrets::SecretBox;
-use super::{AssetCursor, AssetPage, Catalog, DeletedAsset, PutAsset, PutDerived, Result};
+use std::{path::Path, sync::Arc};
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+use tokio::sync::Semaphore;
+
+use super::{
+    AssetCursor, AssetPage, Catalog, CatalogError, DeletedAsset, PutAsset, PutDerived, Result, record, seal::Sealer,
+};
 use crate::domain::{
     ApiKey, Asset, AssetId, AssetKey, BlobKey, Cloud, CloudId, CloudName, Day, Derived, DerivedKey, NewAsset, Region,
     Timestamp, Usage, UsageDelta, VersionId,
 };
-use async_trait::async_trait;
-use connections::Connections;
-use std::path::Path;
-use std::sync::Arc;
+use row::Failure;
 
-/// A catalog in a file.
+/// Result of the work inside one transaction.
+type Work<T> = std::result::Result<T, Failure>;
+
+/// Connections that read. WAL readers never wait for the writer.
+const N_READERS: usize = 4;
+
+/// The catalog in one SQLite file.
 pub struct SqliteCatalog {
-    connections: Arc<Connections>,
-    secrets: SecretBox,
+    writer: Connections,
+    readers: Connections,
+    sealer: Sealer,
 }
 
 impl SqliteCatalog {
-    /// Opens the file, creating and migrating it as needed. `key` encrypts API secrets.
-    ///
-    /// Errors: [`super::CatalogError::WrongKey`] when the secrets in it were written with another key.
+    /// Opens the file, creating it (mode 0600) and the folders above it if need be, and brings its schema up to date.
+    /// `key` encrypts the API secrets. [`CatalogError::WrongKey`] when they were encrypted with another one.
     pub async fn open(path: &Path, key: [u8; 32]) -> Result<Self> {
-        let secrets = SecretBox::new(key);
-        let (path, check) = (path.to_owned(), secrets.clone());
-        let connections = Connections::blocking(move || Connections::open(&path, &check)).await?;
-        Ok(SqliteCatalog { connections: Arc::new(connections), secrets })
+        let path = path.to_owned();
+        blocking("open", move || {
+            let sealer = Sealer::new(&key);
+            let writer = open::writer(&path, &sealer)?;
+            let readers = (0..N_READERS).map(|_| open::reader(&path)).collect::<Result<Vec<_>>>()?;
+            Ok(Self { writer: Connections::new(vec![writer]), readers: Connections::new(readers), sealer })
+        })
+        .await
+    }
+
+    /// Runs `work` as one read transaction: all of its queries see the same state.
+    async fn read<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        work: impl FnOnce(&Transaction<'_>) -> Work<T> + Send + 'static,
+    ) -> Result<T> {
+        self.readers.transact(operation, TransactionBehavior::Deferred, work).await
+    }
+
+    /// Runs `work` as one write transaction. When the future is dropped meanwhile, the transaction is still completed.
+    async fn write<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        work: impl FnOnce(&Transaction<'_>) -> Work<T> + Send + 'static,
+    ) -> Result<T> {
+        self.writer.transact(operation, TransactionBehavior::Immediate, work).await
+    }
+}
+
+/// Connections that are lent to one transaction each.
+struct Connections {
+    /// One permit for each idle connection.
+    idle_count: Arc<Semaphore>,
+    idle: Arc<Mutex<Vec<Connection>>>,
+}
+
+impl Connections {
+    fn new(connections: Vec<Connection>) -> Self {
+        Self { idle_count: Arc::new(Semaphore::new(connections.len())), idle: Arc::new(Mutex::new(connections)) }
+    }
+
+    /// Waits for an idle connection without holding a thread, then works on it where it may block.
+    async fn transact<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        behavior: TransactionBehavior,
+        work: impl FnOnce(&Transaction<'_>) -> Work<T> + Send + 'static,
+    ) -> Result<T> {
+        let gone = || CatalogError::Unavailable("it is closed".to_owned());
+        let permit = Arc::clone(&self.idle_count).acquire_owned().await.map_err(|_| gone())?;
+        let idle = Arc::clone(&self.idle);
+        blocking(operation, move || {
+            let connection = idle.lock().pop().ok_or_else(gone)?;
+            // Fields are dropped in order: the connection is idle again before its permit is.
+            let mut lent = Lent { connection: Some(connection), idle, _permit: permit };
+            let Some(connection) = lent.connection.as_mut() else { return Err(gone()) };
+            let outcome = (|| {
+                let transaction = connection.transaction_with_behavior(behavior)?;
+                let value = work(&transaction)?;
+                transaction.commit()?;
+                Ok(value)
+            })();
+            outcome.map_err(|failure: Failure| failure.during(operation))
+        })
+        .await
+    }
+}
+
+/// A connection that goes back also when the work on it panics; its transaction has been rolled back by then.
+struct Lent {
+    connection: Option<Connection>,
+    idle: Arc<Mutex<Vec<Connection>>>,
+    _permit: tokio::sync::OwnedSemaphorePermit,
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        self.idle.lock().extend(self.connection.take());
+    }
+}
+
+/// Runs database work where it may block.
+async fn blocking<T: Send + 'static>(
+    operation: &'static str,
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(CatalogError::Internal { operation, detail: error.to_string() }),
     }
 }
 
 #[async_trait]
 impl Catalog for SqliteCatalog {
     async fn create_cloud(&self, cloud: &Cloud, first_key: &ApiKey) -> Result<()> {
-        let (cloud, key) = (cloud.clone(), first_key.clone());
-        let sealed = self.secrets.seal(&key.key, key.secret.expose())?;
-        self.connections
-            .write(move |transaction| {
-                clouds::insert_cloud(transaction, &cloud)?;
-                clouds::insert_key(transaction, &key, &sealed)
-            })
-            .await
+        record::check_first_key(cloud, first_key)?;
+        let sealed = self.sealer.seal_secret(&first_key.cloud, &first_key.key, &first_key.secret)?;
+        let (cloud, key) = (record::cloud_values(cloud), record::api_key_values(first_key, sealed)?);
+        self.write("create a cloud", move |transaction| clouds::create(transaction, &cloud, &key)).await
     }
 
     async fn cloud(&self, id: &CloudId) -> Result<Option<Cloud>> {
-        let id = id.clone();
-        self.connections.read(move |connection| clouds::by_id(connection, &id)).await
+        let id = id.to_string();
+        self.read("find a cloud", move |transaction| clouds::find(transaction, "id", &id)).await
     }
 
     async fn cloud_by_name(&self, name: &CloudName) -> Result<Option<Cloud>> {
-        let name = name.clone();
-        self.connections.read(move |connection| clouds::by_name(connection, &name)).await
+        let name = name.to_string();
+        self.read("find a cloud", move |transaction| clouds::find(transaction, "name", &name)).await
     }
 
     async fn clouds(&self) -> Result<Vec<Cloud>> {
-        self.connections.read(|connection| clouds::all(connection)).await
+        self.read("list clouds", clouds::all).await
     }
 
     async fn add_api_key(&self, key: &ApiKey) -> Result<()> {
-        let key = key.clone();
-        let sealed = self.secrets.seal(&key.key, key.secret.expose())?;
-        self.connections.write(move |transaction| clouds::insert_key(transaction, &key, &sealed)).await
+        let sealed = self.sealer.seal_secret(&key.cloud, &key.key, &key.secret)?;
+        let values = record::api_key_values(key, sealed)?;
+        self.write("add an API key", move |transaction| clouds::add_key(transaction, &values)).await
     }
 
     async fn api_key(&self, key: &str) -> Result<Option<ApiKey>> {
-        let (key, secrets) = (key.to_owned(), self.secrets.clone());
-        self.connections.read(move |connection| clouds::key(connection, &secrets, &key)).await
+        let (key, sealer) = (key.to_owned(), self.sealer.clone());
+        self.read("find an API key", move |transaction| clouds::find_key(transaction, &key, &sealer)).await
     }
 
     async fn api_keys(&self, cloud: &CloudId) -> Result<Vec<ApiKey>> {
-        let (cloud, secrets) = (cloud.clone(), self.secrets.clone());
-        self.connections.read(move |connection| clouds::keys(connection, &secrets, &cloud)).await
+        let (cloud, sealer) = (cloud.to_string(), self.sealer.clone());
+        self.read("list API keys", move |transaction| clouds::keys_of(transaction, &cloud, &sealer)).await
     }
 
     async fn put_asset(&self, asset: &NewAsset, overwrite: bool) -> Result<PutAsset> {
         let asset = asset.clone();
-        self.connections.write(move |transaction| assets::put(transaction, &asset, overwrite)).await
+        self.write("record an upload", move |transaction| assets::put(transaction, &asset, overwrite)).await
     }
 
     async fn asset(&self, key: &AssetKey) -> Result<Option<Asset>> {
         let key = key.clone();
-        self.connections.read(move |connection| assets::by_key(connection, &key)).await
+        self.read("find an asset", move |transaction| assets::find(transaction, &key)).await
     }
 
     async fn asset_by_id(&self, id: &AssetId) -> Result<Option<Asset>> {
-        let id = id.clone();
-        self.connections.read(move |connection| assets::by_id(connection, &id)).await
+        let id = id.to_string();
+        self.read("find an asset", move |transaction| assets::find_by_id(transaction, &id)).await
     }
 
     async fn set_faces(&self, id: &AssetId, version_id: &VersionId, faces: &[Region]) -> Result<bool> {
-        let (id, version_id, faces) = (id.clone(), version_id.clone(), faces.to_vec());
-        self.connections.write(move |transaction| assets::set_faces(transaction, &id, &version_id, faces)).await
+        let (id, version_id, faces) = (id.to_string(), version_id.to_string(), record::faces_to_json(faces)?);
+        self.write("record faces", move |transaction| assets::set_faces(transaction, &id, &version_id, &faces)).await
     }
 
     async fn delete_asset(&self, key: &AssetKey) -> Result<Option<DeletedAsset>> {
         let key = key.clone();
-        self.connections.write(move |transaction| assets::delete(transaction, &key)).await
+        self.write("delete an asset", move |transaction| assets::delete(transaction, &key)).await
     }
 
     async fn list_assets(&self, cloud: &CloudId, limit: u32, after: Option<&AssetCursor>) -> Result<AssetPage> {
-        let (cloud, after) = (cloud.clone(), after.cloned());
-        self.connections.read(move |connection| assets::list(connection, &cloud, limit, after.as_ref())).await
+        let (cloud, after) = (cloud.to_string(), after.cloned());
+        self.read("list assets", move |transaction| assets::list(transaction, &cloud, limit, after)).await
     }
 
     async fn put_derived(&self, derived: &Derived) -> Result<PutDerived> {
         let derived = derived.clone();
-        self.connections.write(move |transaction| derived::put(transaction, &derived)).await
+        self.write("record a derived picture", move |transaction| derived::put(transaction, &derived)).await
     }
 
     async fn derived(&self, key: &DerivedKey) -> Result<Option<Derived>> {
-        let key = key.clone();
-        self.connections.read(move |connection| derived::by_key(connection, &key)).await
+        let key = key.to_string();
+        self.read("find a derived picture", move |transaction| derived::find(transaction, &key)).await
     }
 
     async fn derived_of(&self, asset: &AssetId, limit: u32) -> Result<Vec<Derived>> {
-        let asset = asset.clone();
-        self.connections.read(move |connection| derived::of(connection, &asset, limit)).await
+        let asset = asset.to_string();
+        self.read("list derived pictures", move |transaction| derived::of_asset(transaction, &asset, limit)).await
     }
 
     async fn touch_derived(&self, key: &DerivedKey, at: Timestamp) -> Result<()> {
-        let key = key.clone();
-        self.connections.write(move |transaction| derived::touch(transaction, &key, at)).await
+        let key = key.to_string();
+        self.write("record a use", move |transaction| derived::touch(transaction, &key, at.unix_micros())).await
     }
 
     async fn garbage(&self, limit: u32) -> Result<Vec<BlobKey>> {
-        self.connections.read(move |connection| derived::garbage(connection, limit)).await
+        self.read("list garbage", move |transaction| derived::garbage(transaction, limit)).await
     }
 
     async fn forget_garbage(&self, blobs: &[BlobKey]) -> Result<()> {
         let blobs = blobs.to_vec();
-        self.connections.write(move |transaction| derived::forget_garbage(transaction, &blobs)).await
+        self.write("forget garbage", move |transaction| derived::forget(transaction, &blobs)).await
     }
 
     async fn referenced(&self, blob: &BlobKey) -> Result<bool> {
         let blob = blob.clone();
-        self.connections.read(move |connection| derived::referenced(connection, &blob)).await
+        self.read("look for uses of a blob", move |transaction| derived::referenced(transaction, &blob)).await
     }
 
     async fn add_usage(&self, cloud: &CloudId, day: Day, delta: UsageDelta) -> Result<()> {
-        let cloud = cloud.clone();
-        self.connections.write(move |transaction| usage::add(transaction, &cloud, day, delta)).await
+        let cloud = cloud.to_string();
+        self.write("count usage", move |transaction| usage::add(transaction, &cloud, day, delta)).await
     }
 
     async fn usage(&self, cloud: &CloudId, since: Day) -> Result<Usage> {
-        let cloud = cloud.clone();
-        self.connections.read(move |connection| usage::sum(connection, &cloud, since)).await
+        let cloud = cloud.to_string();
+        self.read("sum up usage", move |transaction| usage::sum(transaction, &cloud, since)).await
     }
 
     async fn setting(&self, name: &str) -> Result<Option<String>> {
         let name = name.to_owned();
-        self.connections.read(move |connection| usage::setting(connection, &name)).await
+        self.read("read a setting", move |transaction| usage::setting(transaction, &name)).await
     }
 
     async fn set_setting(&self, name: &str, value: &str) -> Result<()> {
-        let (name, value) = (name.to_owned(), value.to_owned());
-        self.connections.write(move |transaction| usage::set_setting(transaction, &name, &value)).await
+        let (name, value) = (record::text("a setting's name", name)?, record::text("a setting", value)?);
+        self.write("write a setting", move |transaction| usage::set_setting(transaction, &name, &value)).await
     }
 
     async fn ping(&self) -> Result<()> {
-        self.connections.read(|connection| usage::setting(connection, "ping").map(|_| ())).await
+        self.read("answer", |transaction| {
+            Ok(transaction.query_row("SELECT count(*) FROM key_check", [], |_| Ok(()))?)
+        })
+        .await
     }
 
     fn kind(&self) -> &'static str {

@@ -1,6 +1,9 @@
-CREATE TABLE settings (
-    name TEXT PRIMARY KEY NOT NULL,
-    value TEXT NOT NULL
+-- Text is compared by its bytes (BINARY, the default). Points in time are unix microseconds, days are days since
+-- 1970-01-01, flags are 0 or 1.
+
+CREATE TABLE key_check (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    sealed BLOB NOT NULL
 ) STRICT;
 
 CREATE TABLE clouds (
@@ -12,8 +15,8 @@ CREATE TABLE clouds (
 CREATE TABLE api_keys (
     key TEXT PRIMARY KEY NOT NULL,
     cloud TEXT NOT NULL REFERENCES clouds (id),
-    secret BLOB NOT NULL,
-    enabled INTEGER NOT NULL,
+    sealed_secret BLOB NOT NULL,
+    enabled INTEGER NOT NULL CHECK (enabled IN (0, 1)),
     created_at INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX api_keys_by_cloud ON api_keys (cloud, created_at, key);
@@ -30,7 +33,7 @@ CREATE TABLE assets (
     stored_width INTEGER NOT NULL,
     stored_height INTEGER NOT NULL,
     orientation INTEGER NOT NULL,
-    has_alpha INTEGER NOT NULL,
+    has_alpha INTEGER NOT NULL CHECK (has_alpha IN (0, 1)),
     bytes INTEGER NOT NULL,
     etag TEXT NOT NULL,
     blob TEXT NOT NULL,
@@ -39,7 +42,7 @@ CREATE TABLE assets (
     original_filename TEXT NOT NULL,
     tags TEXT NOT NULL,
     context TEXT NOT NULL,
-    faces TEXT NOT NULL,
+    faces TEXT,
     face_coordinates TEXT NOT NULL,
     custom_coordinates TEXT NOT NULL,
     api_key TEXT NOT NULL,
@@ -66,16 +69,17 @@ CREATE TABLE derived (
     profile TEXT NOT NULL,
     backend TEXT NOT NULL,
     quality INTEGER,
-    has_alpha INTEGER NOT NULL
+    has_alpha INTEGER NOT NULL CHECK (has_alpha IN (0, 1))
 ) STRICT;
 CREATE INDEX derived_by_asset ON derived (asset, created_at DESC, key);
 CREATE INDEX derived_by_blob ON derived (blob);
 
+-- Blobs that no row names, in the order in which they lost their last one.
 CREATE TABLE garbage (
-    blob TEXT PRIMARY KEY NOT NULL,
+    place INTEGER PRIMARY KEY AUTOINCREMENT,
+    blob TEXT NOT NULL UNIQUE,
     since INTEGER NOT NULL
 ) STRICT;
-CREATE INDEX garbage_by_age ON garbage (since, blob);
 
 CREATE TABLE usage (
     cloud TEXT NOT NULL REFERENCES clouds (id),
@@ -84,4 +88,9 @@ CREATE TABLE usage (
     bandwidth_bytes INTEGER NOT NULL,
     requests INTEGER NOT NULL,
     PRIMARY KEY (cloud, day)
-) STRICT;
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE settings (
+    name TEXT PRIMARY KEY NOT NULL,
+    value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;

@@ -1,0 +1,203 @@
+//! The catalog on PostgreSQL, for many nodes that share it. Connections are pooled, statements prepared once for each
+//! connection, and a connection is asked whether it lives before it is lent, so that a server's restart is survived.
+
+mod assets;
+mod clouds;
+mod derived;
+mod open;
+mod row;
+mod usage;
+
+use async_trait::async_trait;
+use deadpool_postgres::{Client, Pool, Transaction};
+use tokio_postgres::{Row, types::ToSql};
+
+use super::{
+    AssetCursor, AssetPage, Catalog, CatalogError, DeletedAsset, PutAsset, PutDerived, Result, record, seal::Sealer,
+};
+use crate::domain::{
+    ApiKey, Asset, AssetId, AssetKey, BlobKey, Cloud, CloudId, CloudName, Day, Derived, DerivedKey, NewAsset, Region,
+    Timestamp, Usage, UsageDelta, VersionId,
+};
+use row::Failure;
+
+/// Result of the work inside one transaction.
+type Work<T> = std::result::Result<T, Failure>;
+
+/// Values of a statement's parameters, in order.
+type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];
+
+/// The catalog in a PostgreSQL database.
+pub struct PostgresCatalog {
+    pool: Pool,
+    sealer: Sealer,
+}
+
+impl PostgresCatalog {
+    /// Connects to the database that `url` names (`postgres://user:password@host/database`, or a unix socket as an
+    /// encoded host; without TLS) and brings its schema up to date. The database's encoding must be UTF8. `key`
+    /// encrypts the API secrets. [`CatalogError::WrongKey`] when they were encrypted with another one,
+    /// [`CatalogError::Unavailable`] when the server cannot be reached.
+    pub async fn open(url: &str, key: [u8; 32]) -> Result<Self> {
+        let sealer = Sealer::new(&key);
+        let pool = open::pool(url)?;
+        let mut client = client(&pool).await?;
+        open::prepare(&mut client, &sealer).await.map_err(|failure| failure.during("open"))?;
+        drop(client);
+        Ok(Self { pool, sealer })
+    }
+
+    /// The rows that answer one statement, which is a transaction of its own.
+    async fn query(&self, operation: &'static str, sql: &str, parameters: Parameters<'_>) -> Result<Vec<Row>> {
+        let client = client(&self.pool).await?;
+        let query = async { Ok(client.query(&client.prepare_cached(sql).await?, parameters).await?) };
+        query.await.map_err(|failure: Failure| failure.during(operation))
+    }
+
+    /// Runs one statement and counts the rows that it changed.
+    async fn execute(&self, operation: &'static str, sql: &str, parameters: Parameters<'_>) -> Result<u64> {
+        let client = client(&self.pool).await?;
+        let execute = async { Ok(client.execute(&client.prepare_cached(sql).await?, parameters).await?) };
+        execute.await.map_err(|failure: Failure| failure.during(operation))
+    }
+
+    /// Runs `work` as one transaction of level READ COMMITTED; the parts of it that must not meet others take locks.
+    async fn transact<T>(
+        &self,
+        operation: &'static str,
+        work: impl AsyncFnOnce(&Transaction<'_>) -> Work<T>,
+    ) -> Result<T> {
+        let mut client = client(&self.pool).await?;
+        let outcome = async {
+            let transaction = client.transaction().await?;
+            let value = work(&transaction).await?;
+            transaction.commit().await?;
+            Ok(value)
+        };
+        outcome.await.map_err(|failure: Failure| failure.during(operation))
+    }
+}
+
+async fn client(pool: &Pool) -> Result<Client> {
+    pool.get().await.map_err(|error| CatalogError::Unavailable(row::described(&error)))
+}
+
+#[async_trait]
+impl Catalog for PostgresCatalog {
+    async fn create_cloud(&self, cloud: &Cloud, first_key: &ApiKey) -> Result<()> {
+        record::check_first_key(cloud, first_key)?;
+        let sealed = self.sealer.seal_secret(&first_key.cloud, &first_key.key, &first_key.secret)?;
+        let (cloud, key) = (record::cloud_values(cloud), record::api_key_values(first_key, sealed)?);
+        self.transact("create a cloud", async |transaction| clouds::create(transaction, &cloud, &key).await).await
+    }
+
+    async fn cloud(&self, id: &CloudId) -> Result<Option<Cloud>> {
+        clouds::find(self, "id", id.as_str()).await
+    }
+
+    async fn cloud_by_name(&self, name: &CloudName) -> Result<Option<Cloud>> {
+        clouds::find(self, "name", name.as_str()).await
+    }
+
+    async fn clouds(&self) -> Result<Vec<Cloud>> {
+        clouds::all(self).await
+    }
+
+    async fn add_api_key(&self, key: &ApiKey) -> Result<()> {
+        let sealed = self.sealer.seal_secret(&key.cloud, &key.key, &key.secret)?;
+        let values = record::api_key_values(key, sealed)?;
+        self.transact("add an API key", async |transaction| clouds::add_key(transaction, &values).await).await
+    }
+
+    async fn api_key(&self, key: &str) -> Result<Option<ApiKey>> {
+        clouds::find_key(self, key).await
+    }
+
+    async fn api_keys(&self, cloud: &CloudId) -> Result<Vec<ApiKey>> {
+        clouds::keys_of(self, cloud).await
+    }
+
+    async fn put_asset(&self, asset: &NewAsset, overwrite: bool) -> Result<PutAsset> {
+        self.transact("record an upload", async |transaction| assets::put(transaction, asset, overwrite).await).await
+    }
+
+    async fn asset(&self, key: &AssetKey) -> Result<Option<Asset>> {
+        assets::find(self, key).await
+    }
+
+    async fn asset_by_id(&self, id: &AssetId) -> Result<Option<Asset>> {
+        assets::find_by_id(self, id).await
+    }
+
+    async fn set_faces(&self, id: &AssetId, version_id: &VersionId, faces: &[Region]) -> Result<bool> {
+        let faces = record::faces_to_json(faces)?;
+        let sql = "UPDATE assets SET faces = $1 WHERE id = $2 AND version_id = $3";
+        Ok(self.execute("record faces", sql, &[&faces, &id.as_str(), &version_id.as_str()]).await? == 1)
+    }
+
+    async fn delete_asset(&self, key: &AssetKey) -> Result<Option<DeletedAsset>> {
+        self.transact("delete an asset", async |transaction| assets::delete(transaction, key).await).await
+    }
+
+    async fn list_assets(&self, cloud: &CloudId, limit: u32, after: Option<&AssetCursor>) -> Result<AssetPage> {
+        assets::list(self, cloud, limit, after).await
+    }
+
+    async fn put_derived(&self, derived: &Derived) -> Result<PutDerived> {
+        self.transact("record a derived picture", async |transaction| derived::put(transaction, derived).await).await
+    }
+
+    async fn derived(&self, key: &DerivedKey) -> Result<Option<Derived>> {
+        derived::find(self, key).await
+    }
+
+    async fn derived_of(&self, asset: &AssetId, limit: u32) -> Result<Vec<Derived>> {
+        derived::of_asset(self, asset, limit).await
+    }
+
+    async fn touch_derived(&self, key: &DerivedKey, at: Timestamp) -> Result<()> {
+        let sql = "UPDATE derived SET last_used_at = $2 WHERE key = $1 AND last_used_at < $2";
+        self.execute("record a use", sql, &[&key.as_str(), &at.unix_micros()]).await?;
+        Ok(())
+    }
+
+    async fn garbage(&self, limit: u32) -> Result<Vec<BlobKey>> {
+        derived::garbage(self, limit).await
+    }
+
+    async fn forget_garbage(&self, blobs: &[BlobKey]) -> Result<()> {
+        let blobs: Vec<&str> = blobs.iter().map(BlobKey::as_str).collect();
+        self.execute("forget garbage", "DELETE FROM garbage WHERE blob = ANY ($1)", &[&blobs]).await?;
+        Ok(())
+    }
+
+    async fn referenced(&self, blob: &BlobKey) -> Result<bool> {
+        let sql = "SELECT 1 FROM assets WHERE blob = $1 UNION ALL SELECT 1 FROM derived WHERE blob = $1 LIMIT 1";
+        Ok(!self.query("look for uses of a blob", sql, &[&blob.as_str()]).await?.is_empty())
+    }
+
+    async fn add_usage(&self, cloud: &CloudId, day: Day, delta: UsageDelta) -> Result<()> {
+        usage::add(self, cloud, day, delta).await
+    }
+
+    async fn usage(&self, cloud: &CloudId, since: Day) -> Result<Usage> {
+        usage::sum(self, cloud, since).await
+    }
+
+    async fn setting(&self, name: &str) -> Result<Option<String>> {
+        usage::setting(self, name).await
+    }
+
+    async fn set_setting(&self, name: &str, value: &str) -> Result<()> {
+        usage::set_setting(self, name, value).await
+    }
+
+    async fn ping(&self) -> Result<()> {
+        self.query("answer", "SELECT count(*) FROM key_check", &[]).await?;
+        Ok(())
+    }
+
+    fn kind(&self) -> &'static str {
+        "postgres"
+    }
+}

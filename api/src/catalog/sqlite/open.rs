@@ -1,0 +1,104 @@
+//! Opening the file: settings of a connection, the schema, and whether the key is the right one.
+
+use std::{fs, io, path::Path, time::Duration};
+
+use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior};
+
+use super::{
+    super::{
+        CatalogError, Result,
+        migration::{self, Migration},
+        seal::Sealer,
+    },
+    Work,
+};
+use crate::domain::Timestamp;
+
+/// How long a connection waits for a lock of another process.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Statements that a connection keeps prepared.
+const N_PREPARED: usize = 64;
+
+const MIGRATIONS: &[Migration] =
+    &[Migration { number: 1, name: "foundation", sql: include_str!("migrations/0001_foundation.sql") }];
+
+/// The connection that writes, after it has brought the schema up to date and verified the key.
+pub(super) fn writer(path: &Path, sealer: &Sealer) -> Result<Connection> {
+    create_file(path).map_err(|error| CatalogError::Unavailable(format!("create {}: {error}", path.display())))?;
+    let open = || -> Work<Connection> {
+        let mut connection = connect(path)?;
+        let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+        if mode != "wal" {
+            let detail = format!("the file system of {} cannot hold a write-ahead log", path.display());
+            return Err(CatalogError::Internal { operation: "open", detail }.into());
+        }
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        prepare(&mut connection, sealer)?;
+        Ok(connection)
+    };
+    open().map_err(|failure| failure.during("open"))
+}
+
+/// A connection that cannot write.
+pub(super) fn reader(path: &Path) -> Result<Connection> {
+    let open = || -> Work<Connection> {
+        let connection = connect(path)?;
+        connection.pragma_update(None, "query_only", true)?;
+        Ok(connection)
+    };
+    open().map_err(|failure| failure.during("open"))
+}
+
+fn connect(path: &Path) -> Work<Connection> {
+    // Without the URI flag, so that no file name is read as anything but a file name.
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.set_prepared_statement_cache_capacity(N_PREPARED);
+    Ok(connection)
+}
+
+/// SQLite would create the file for everyone to read; it gives the log beside it the mode of the file.
+fn create_file(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    match fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Ok(_) => fs::File::open(folder)?.sync_all(),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Migrates and verifies the key in one transaction that locks out other writers, so that a start that fails changes
+/// nothing.
+fn prepare(connection: &mut Connection, sealer: &Sealer) -> Work<()> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    transaction.execute_batch(
+        "CREATE TABLE IF NOT EXISTS migrations (
+             number INTEGER PRIMARY KEY NOT NULL, name TEXT NOT NULL, applied_at INTEGER NOT NULL
+         ) STRICT",
+    )?;
+    let recorded: Vec<i64> = transaction
+        .prepare("SELECT number FROM migrations ORDER BY number")?
+        .query_map([], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    for step in migration::missing(MIGRATIONS, &recorded)? {
+        transaction.execute_batch(step.sql)?;
+        transaction.execute(
+            "INSERT INTO migrations (number, name, applied_at) VALUES (?, ?, ?)",
+            (step.number, step.name, Timestamp::now().unix_micros()),
+        )?;
+    }
+    let check: Option<Vec<u8>> =
+        transaction.query_row("SELECT sealed FROM key_check", [], |row| row.get(0)).optional()?;
+    match check {
+        Some(check) => sealer.verify(&check)?,
+        None => {
+            transaction.execute("INSERT INTO key_check (one, sealed) VALUES (1, ?)", [sealer.key_check()?])?;
+        }
+    }
+    transaction.commit()?;
+    Ok(())
+}

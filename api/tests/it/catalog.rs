@@ -1,0 +1,7 @@
+//! Both catalogs against the conformance suite, and what is particular to each.
+
+mod postgres;
+mod sqlite;
+
+const KEY: [u8; 32] = [42; 32];
+const OTHER_KEY: [u8; 32] = [43; 32];
