@@ -1,0 +1,253 @@
+//! A server process of our own, with a picture in it, for workloads over HTTP.
+
+use crate::BenchError;
+use crate::load::{self, Load, Outcome, Paths};
+use crate::measure::{cpu_s_of, memory_of, reset_peak};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+/// How long a server may take to start, and to end.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+const STOP_TIMEOUT: Duration = Duration::from_secs(30);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How a server is started.
+#[derive(Debug, Clone)]
+pub struct ServerOptions<'a> {
+    /// The program `tintype`.
+    pub program: &'a Path,
+    /// Value of `TINTYPE_RENDERER`.
+    pub renderer: &'a str,
+    /// Value of `TINTYPE_PROFILE`.
+    pub profile: &'a str,
+    /// Core that the whole process is bound to.
+    pub core: Option<usize>,
+}
+
+/// A running server; dropping it ends the process and removes its data.
+#[derive(Debug)]
+pub struct Server {
+    child: Child,
+    pub address: SocketAddr,
+    cloud: String,
+    /// `KEY:SECRET`
+    key: String,
+    folder: PathBuf,
+}
+
+impl Server {
+    /// Starts `tintype serve` on a free port of the loopback with an empty data folder.
+    pub fn start(options: &ServerOptions<'_>) -> Result<Server, BenchError> {
+        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let folder = std::env::temp_dir().join(format!("tintype-bench-{}-{}", std::process::id(), address.port()));
+        std::fs::create_dir_all(&folder)?;
+        let mut command = match options.core {
+            // The process is bound before it starts a thread, so that all of them are.
+            Some(core) => {
+                let mut command = Command::new("taskset");
+                command.args(["-c", &core.to_string()]).arg(options.program);
+                command
+            }
+            None => Command::new(options.program),
+        };
+        let spawned = command
+            .arg("serve")
+            .env("TINTYPE_DATA_DIR", folder.join("data"))
+            .env("TINTYPE_LISTEN", address.to_string())
+            .env("TINTYPE_RENDERER", options.renderer)
+            .env("TINTYPE_PROFILE", options.profile)
+            .env("TINTYPE_CATALOG", "sqlite")
+            .env("TINTYPE_LOG", "warn")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn();
+        let child = spawned.map_err(|error| {
+            let _ = std::fs::remove_dir_all(&folder);
+            BenchError::Server(format!("{} does not start: {error}", options.program.display()))
+        })?;
+        let mut server = Server { child, address, cloud: String::new(), key: String::new(), folder };
+        let line = server.greeting()?;
+        (server.key, server.cloud) = credentials(&line)
+            .ok_or_else(|| BenchError::Server("the server printed no usable CLOUDINARY_URL".into()))?;
+        server.wait_until_live()?;
+        Ok(server)
+    }
+
+    /// The line that tells the SDKs; whatever else is printed later is read and dropped, so that the server never waits.
+    fn greeting(&mut self) -> Result<String, BenchError> {
+        let stdout = self.child.stdout.take().ok_or_else(|| BenchError::Server("the output is not there".into()))?;
+        let (send, receive) = mpsc::channel();
+        std::thread::Builder::new().name("server-output".into()).spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                if line.starts_with("CLOUDINARY_URL=") {
+                    // Nobody listens any more when the server took too long.
+                    let _ = send.send(line);
+                }
+            }
+        })?;
+        receive.recv_timeout(START_TIMEOUT).map_err(|_| BenchError::Server("the server did not start".into()))
+    }
+
+    fn wait_until_live(&self) -> Result<(), BenchError> {
+        let started = Instant::now();
+        loop {
+            match self.get("/live") {
+                Ok((200, _)) => return Ok(()),
+                _ if started.elapsed() > START_TIMEOUT => {
+                    return Err(BenchError::Server("the server does not answer /live".into()));
+                }
+                _ => std::thread::sleep(Duration::from_millis(20)),
+            }
+        }
+    }
+
+    /// Uploads a file under a public id.
+    pub fn upload(&self, public_id: &str, file: &[u8]) -> Result<(), BenchError> {
+        let boundary = "----tintype-bench";
+        let part = |name: &str, rest: &str| {
+            format!("--{boundary}\r\nContent-Disposition: form-data; name=\"{name}\"{rest}\r\n\r\n")
+        };
+        let mut body =
+            format!("{}{public_id}\r\n{}", part("public_id", ""), part("file", "; filename=\"file\"")).into_bytes();
+        body.extend_from_slice(file);
+        body.extend_from_slice(format!("\r\n--{boundary}--\r\n").as_bytes());
+        let head = format!(
+            "POST /v1_1/{}/image/upload HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAuthorization: Basic {}\r\n\
+             Content-Type: multipart/form-data; boundary={boundary}\r\nContent-Length: {}\r\n\r\n",
+            self.cloud,
+            base64(self.key.as_bytes()),
+            body.len()
+        );
+        match self.exchange(&[head.as_bytes(), &body])? {
+            (200, _) => Ok(()),
+            (status, body) => {
+                let text = String::from_utf8_lossy(&body).into_owned();
+                Err(BenchError::Server(format!("the upload was answered with {status}: {text}")))
+            }
+        }
+    }
+
+    /// Path of a picture.
+    pub fn path(&self, transformation: &str, public_id: &str) -> String {
+        format!("/{}/image/upload/{transformation}/{public_id}", self.cloud)
+    }
+
+    /// Status and body of one path, on a connection of its own.
+    pub fn get(&self, path: &str) -> Result<(u16, Vec<u8>), BenchError> {
+        let head = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        self.exchange(&[head.as_bytes()])
+    }
+
+    fn exchange(&self, request: &[&[u8]]) -> Result<(u16, Vec<u8>), BenchError> {
+        let mut stream = TcpStream::connect(self.address)?;
+        stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
+        for part in request {
+            stream.write_all(part)?;
+        }
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer)?;
+        let split = answer.windows(4).position(|window| window == b"\r\n\r\n");
+        let split = split.ok_or_else(|| BenchError::Server("the server broke off its answer".into()))?;
+        let status = String::from_utf8_lossy(&answer[..split]).split(' ').nth(1).and_then(|word| word.parse().ok());
+        let status = status.ok_or_else(|| BenchError::Server("the server does not speak HTTP".into()))?;
+        Ok((status, answer.split_off(split + 4)))
+    }
+
+    /// Puts a load on the server, and tells what it cost it: outcome, CPU milliseconds a good answer, peak bytes.
+    pub fn load(&self, load: &Load) -> Result<(Outcome, f64, u64), BenchError> {
+        let pid = self.child.id();
+        let gone = || BenchError::Server("the server is gone".into());
+        // Where the peak cannot be reset, that since the start is told.
+        let _ = reset_peak(pid);
+        let before = cpu_s_of(pid).ok_or_else(gone)?;
+        let outcome = load::run(load)?;
+        let cpu_s = cpu_s_of(pid).ok_or_else(gone)? - before;
+        let peak = memory_of(pid).ok_or_else(gone)?.peak_bytes;
+        let cpu_ms = if outcome.n_good == 0 { 0.0 } else { cpu_s * 1e3 / outcome.n_good as f64 };
+        Ok((outcome, cpu_ms, peak))
+    }
+
+    /// A load of one kind with the bounds of a round.
+    pub fn round(&self, paths: Paths, n_connections: usize, duration: Duration, core: Option<usize>) -> Load {
+        Load {
+            server: self.address,
+            paths,
+            accept: "image/webp,*/*".into(),
+            n_connections,
+            duration,
+            max_requests: usize::MAX,
+            core,
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Ok(pid) = libc::pid_t::try_from(self.child.id()) {
+            // SAFETY: the child has not been waited for, so that its id is still its own.
+            unsafe { libc::kill(pid, libc::SIGTERM) };
+        }
+        let asked = Instant::now();
+        while asked.elapsed() < STOP_TIMEOUT && matches!(self.child.try_wait(), Ok(None)) {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        // Nothing is left to be done where even that fails.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// `KEY:SECRET` and cloud of `CLOUDINARY_URL=cloudinary://KEY:SECRET@CLOUD?…`
+fn credentials(line: &str) -> Option<(String, String)> {
+    let (key, rest) = line.split_once("cloudinary://")?.1.split_once('@')?;
+    let cloud = rest.split(['?', '/']).next()?;
+    (key.contains(':') && !cloud.is_empty()).then(|| (key.to_owned(), cloud.to_owned()))
+}
+
+/// RFC 4648, section 4.
+fn base64(bytes: &[u8]) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for chunk in bytes.chunks(3) {
+        let number = (0..3).fold(0_u32, |sum, at| sum << 8 | u32::from(chunk.get(at).copied().unwrap_or(0)));
+        for at in 0..4 {
+            let letter = char::from(LETTERS[(number >> (18 - 6 * at)) as usize & 63]);
+            text.push(if at > chunk.len() { '=' } else { letter });
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn base64_has_the_vectors_of_the_rfc() {
+        for (plain, coded) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")] {
+            assert_eq!(base64(plain.as_bytes()), coded);
+        }
+    }
+
+    #[test]
+    fn the_greeting_is_understood() {
+        let line = "CLOUDINARY_URL=cloudinary://1234:s-e_c@demo?upload_prefix=http://localhost:1&cname=localhost:1";
+        assert_eq!(credentials(line), Some(("1234:s-e_c".into(), "demo".into())));
+        assert_eq!(credentials("CLOUDINARY_URL=cloudinary://1234@demo"), None);
+        assert_eq!(credentials("renderer: cpu"), None);
+    }
+
+    #[test]
+    fn a_program_that_is_missing_or_prints_nothing_is_an_error() {
+        for program in ["/nonexistent/tintype", "/bin/true"] {
+            let options = ServerOptions { program: Path::new(program), renderer: "cpu", profile: "fast", core: None };
+            assert!(matches!(Server::start(&options), Err(BenchError::Server(_))), "{program}");
+        }
+    }
+}
