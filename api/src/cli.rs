@@ -1,5 +1,6 @@
 //! The command line: `serve`, `render`, `explain`, `doctor`, `bench`, `config`.
 
+mod bench;
 mod explain;
 mod local;
 
@@ -21,7 +22,7 @@ pub fn main() -> ExitCode {
         Some(("explain", arguments)) => explain::explain(arguments),
         Some(("doctor", flags)) => doctor(flags),
         Some(("config", flags)) => load(flags).map(|config| print(&config.print())),
-        Some(("bench", arguments)) => local::bench(arguments),
+        Some(("bench", arguments)) => bench::bench(arguments),
         Some((probe::COMMAND, _)) => {
             probe::print();
             Ok(())
@@ -106,6 +107,13 @@ pub fn command() -> Command {
                         .default_value("7")
                         .value_parser(clap::value_parser!(u32))
                         .help("Interleaved rounds"),
+                )
+                .arg(
+                    Arg::new("only")
+                        .long("only")
+                        .value_delimiter(',')
+                        .action(ArgAction::Append)
+                        .help("Workloads to run, such as W1,W8; all without it"),
                 )
                 .arg(Arg::new("json").long("json").value_name("FILE").help("Also write the results as JSON"))
                 .arg(renderer()),

@@ -1,6 +1,5 @@
 //! Rendering local files with the same planner, backends and codecs as the server.
 
-use super::runtime;
 use crate::app::choose_renderer;
 use crate::config::RendererChoice;
 use crate::demo::SAMPLES;
@@ -147,10 +146,4 @@ pub(super) fn renderer(word: &str) -> RendererChoice {
         "software" => RendererChoice::Software,
         _ => RendererChoice::Auto,
     }
-}
-
-/// `tintype bench`
-pub(super) fn bench(_arguments: &ArgMatches) -> Result<(), String> {
-    let _ = runtime;
-    Err("the bench is not joined yet".into())
 }

@@ -1,0 +1,52 @@
+//! `tintype bench`: joins the bench library to what this machine renders with.
+
+use super::local::renderer;
+use super::print;
+use crate::app::choose_renderer;
+use crate::demo::SAMPLES;
+use bytes::Bytes;
+use clap::ArgMatches;
+use std::sync::Arc;
+use std::time::Duration;
+use tintype_benches::{BenchBackend, Options};
+use tintype_render::cpu::CpuBackend;
+
+/// Bytes of the GPU's arena.
+const GPU_BUDGET_BYTES: u64 = 1 << 30;
+/// How long the load of one served round lasts.
+const LOAD: Duration = Duration::from_secs(3);
+/// The sample that is the layer of W2.
+const LOGO: &str = "cloudinary_icon";
+
+pub(super) fn bench(arguments: &ArgMatches) -> Result<(), String> {
+    let rounds = arguments.get_one::<u32>("rounds").copied().unwrap_or(7);
+    let word = arguments.get_one::<String>("renderer").map_or("auto", String::as_str);
+    let mut backends =
+        vec![BenchBackend { name: "cpu".into(), renderer: "cpu".into(), backend: Arc::new(CpuBackend::new()) }];
+    let chosen = choose_renderer(renderer(word), GPU_BUDGET_BYTES).map_err(|error| error.to_string())?;
+    eprintln!("{}", chosen.reason);
+    if let Some(backend) = chosen.backend {
+        let served = if word == "software" { "software" } else { "gpu" };
+        backends.push(BenchBackend { name: backend.name(), renderer: served.into(), backend });
+    }
+    let only = arguments.get_many::<String>("only").unwrap_or_default().cloned().collect();
+    let sample = |wanted: bool| SAMPLES.iter().filter(move |(id, ..)| (*id == LOGO) == wanted);
+    let logo = sample(true).map(|(.., bytes)| Bytes::from_static(bytes)).next().unwrap_or_default();
+    let options = Options {
+        rounds: rounds as usize,
+        backends,
+        program: std::env::current_exe().ok(),
+        load_duration: LOAD,
+        photos: sample(false).map(|(.., bytes)| Bytes::from_static(bytes)).collect(),
+        logo,
+        only,
+        progress: Box::new(|line| eprintln!("{line}")),
+    };
+    let report = tintype_benches::run(&options).map_err(|error| error.to_string())?;
+    print(&report.to_text());
+    if let Some(path) = arguments.get_one::<String>("json") {
+        let text = serde_json::to_string_pretty(&report).map_err(|error| error.to_string())?;
+        std::fs::write(path, text).map_err(|error| format!("cannot write {path}: {error}"))?;
+    }
+    Ok(())
+}
