@@ -234,6 +234,7 @@ impl App {
         let result = served.await.map_err(AppError::Serve);
         tracing::info!("stopping");
         self.scheduler.shutdown(GRACE).await;
+        self.deriver.settle().await;
         sweeper.abort();
         self.meter.flush(self.catalog.as_ref()).await;
         result

@@ -19,6 +19,7 @@ use tintype_render::plan;
 use tintype_render::plan::facts::{Facts, Profile, Purpose, SourceFacts};
 use tintype_render::plan::geometry::{Orientation, RectF, Size};
 use tintype_scheduler::{Lane, Rendered, Scheduler, SourceError, SourceReader, Timings, Work, WorkError, WorkKey};
+use tokio::task::JoinSet;
 
 /// Changes whenever the same plan gives other pixels. Stored on every row; rows below the least revision that is still
 /// served are rendered anew.
@@ -68,6 +69,8 @@ pub struct Deriver {
     /// Pictures that somebody counts and writes. They can be had here until their row is there, and as long as anybody
     /// who waited for the same rendering holds them.
     fresh: Mutex<HashMap<DerivedKey, Weak<Rendered>>>,
+    /// Pictures that were answered with and are being written.
+    writing: Mutex<JoinSet<()>>,
 }
 
 impl Deriver {
@@ -78,8 +81,9 @@ impl Deriver {
         limits: Limits,
         profile: Profile,
     ) -> Arc<Self> {
-        let fresh = Mutex::new(HashMap::new());
-        Arc::new(Deriver { catalog, store, scheduler, limits, profile, least_revision: RENDERER_REVISION, fresh })
+        let (fresh, writing) = (Mutex::new(HashMap::new()), Mutex::new(JoinSet::new()));
+        let least_revision = RENDERER_REVISION;
+        Arc::new(Deriver { catalog, store, scheduler, limits, profile, least_revision, fresh, writing })
     }
 
     /// Ceilings of the renderer.
@@ -164,13 +168,21 @@ impl Deriver {
             keep.await?;
         } else if first {
             // The answer does not wait for the disk; a crash before the row only leaves a blob to be purged.
-            tokio::spawn(async move {
+            let mut writing = self.writing.lock();
+            while writing.try_join_next().is_some() {}
+            writing.spawn(async move {
                 if let Err(error) = keep.await {
                     tracing::error!(error = %error, "a rendered picture could not be kept");
                 }
             });
         }
         Ok(picture)
+    }
+
+    /// Waits until every picture that was answered with is safe: an orderly stop loses none of them.
+    pub async fn settle(&self) {
+        let mut writing = std::mem::take(&mut *self.writing.lock());
+        while writing.join_next().await.is_some() {}
     }
 
     /// True for the first of all that share a rendering.
