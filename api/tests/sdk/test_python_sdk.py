@@ -236,6 +236,8 @@ class Core(ServerCase):
         self.assertEqual(self.fetch(result["secure_url"]).data, data)
         after = self.fetch(derived)
         self.assertEqual((after.data, after.headers["ETag"]), (before.data, before.headers["ETag"]))
+        self.assertIn("render;", before.headers["Server-Timing"])
+        self.assertNotIn("render;", after.headers["Server-Timing"], "an orderly stop lost a picture")
         again = self.upload(io.BytesIO(data), public_id="core/kept")
         self.assertEqual(again["asset_id"], result["asset_id"])
         self.fetch("/demo/image/upload/astronaut.png")
