@@ -99,9 +99,7 @@ pub fn choose_renderer(wanted: RendererChoice, budget_bytes: u64) -> Result<Choi
         RendererChoice::Software => RendererMode::Software,
         RendererChoice::Auto => match probe::hardware_adapters() {
             Ok(found) if found.is_empty() => {
-                return Ok(Choice::cpu_only(
-                    "no graphics adapter but software ones, which are slower than the CPU path",
-                ));
+                return Ok(Choice::cpu_only("cpu: no adapter but software ones, which are slower than the CPU path"));
             }
             Ok(_) => RendererMode::Auto,
             Err(error) => return Ok(Choice::cpu_only(&format!("cpu: adapters could not be listed: {error}"))),
