@@ -46,7 +46,8 @@ async fn every_work_of_a_batch_gets_its_own_picture() {
     gpu.gate.shut();
     let tickets: Vec<(u32, Ticket)> =
         (1..60).map(|id| (id, if id % 2 == 0 { house.eager(id) } else { house.interactive(id) })).collect();
-    until(|| gpu.n_jobs() > 0).await;
+    // All but the one or two in the threads' hands are with the device now.
+    until(|| house.script.prepared.lock().len() == 59).await;
     gpu.gate.open();
     for (id, ticket) in tickets {
         let rendered = within(ticket).await.unwrap();

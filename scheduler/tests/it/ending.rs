@@ -8,7 +8,7 @@ use tintype_scheduler::{Config, Outcome, Scheduler, StartError, WorkError};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn shutdown_finishes_what_has_a_permit_and_refuses_the_rest() {
-    let mut house = House::with_gpu(Config { max_in_flight: 2, ..config() });
+    let house = House::with_gpu(Config { max_in_flight: 2, ..config() });
     house.script.hold([1, 2]);
     let started = [house.interactive(1), house.interactive(2)];
     // Both permits are out before the third asks: which of them a runtime runs first is not given.
@@ -60,7 +60,7 @@ async fn what_outlasts_the_grace_is_given_up() {
 
 #[tokio::test]
 async fn dropping_the_scheduler_answers_every_ticket() {
-    let mut house = House::new(Config { n_threads: 1, max_in_flight: 2, ..config() });
+    let house = House::new(Config { n_threads: 1, max_in_flight: 2, ..config() });
     house.script.hold([1, 2, 3]);
     let tickets = [house.interactive(1), house.interactive(2), house.interactive(3)];
     house.waiting(1).await;
