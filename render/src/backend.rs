@@ -3,17 +3,20 @@
 use crate::error::Result;
 use crate::frame::Frame;
 use crate::plan::bind::BoundPlan;
+use crate::planes::Planes;
 use std::fmt;
 use std::sync::Arc;
 
 /// Pixels as a decoder hands them over.
 ///
-/// Planar, coefficient, compressed and resident sources join this list when the steps that read them are built.
+/// Coefficient, compressed and resident sources join this list when the steps that read them are built.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Source {
     /// Straight 8-bit sRGB with alpha.
     Rgba(Arc<Frame>),
+    /// What a JPEG holds. Only resampling reads it.
+    Planar(Arc<Planes>),
 }
 
 /// Pixels as an encoder takes them.
@@ -22,13 +25,16 @@ pub enum Source {
 pub enum Output {
     /// Straight 8-bit sRGB with alpha.
     Rgba(Frame),
+    /// What a JPEG is to hold. Made only where the plan says so and the source was in planes.
+    Planar(Planes),
 }
 
 impl Output {
-    /// The picture.
+    /// The picture, as pixels.
     pub fn into_frame(self) -> Frame {
         match self {
             Output::Rgba(frame) => frame,
+            Output::Planar(planes) => planes.to_frame(),
         }
     }
 }

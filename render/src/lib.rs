@@ -13,10 +13,12 @@ pub mod error;
 pub mod face;
 pub mod frame;
 pub mod gpu;
+mod lanes;
 pub mod language;
 pub mod limits;
 pub mod pipeline;
 pub mod plan;
+pub mod planes;
 
 pub use error::{Error, Result};
 pub use limits::Limits;

@@ -10,6 +10,7 @@ use crate::limits::Limits;
 use crate::plan::bind::Decoded;
 use crate::plan::geometry::{Orientation, Rect, Size};
 use crate::plan::step::Demand;
+use crate::planes::{Planes, Subsampling};
 use mozjpeg::{ColorSpace, Compress};
 use mozjpeg_sys as ffi;
 
@@ -59,7 +60,13 @@ pub(super) fn plan_decode(demand: &Demand) -> (Decoded, u32) {
     };
     let (left, right) = axis(demand.region.x, demand.region.right(), full.width);
     let (top, bottom) = axis(demand.region.y, demand.region.bottom(), full.height);
-    (Decoded { full, window: Rect::new(left, top, right - left, bottom - top), eighths }, eighths)
+    (Decoded { full, window: Rect::new(left, top, right - left, bottom - top), eighths, subsampling: None }, eighths)
+}
+
+/// Whether there is a usable profile of other colors than sRGB.
+pub(super) fn has_other_colors(bytes: &[u8], limits: &Limits) -> Result<bool> {
+    let session = Session::read_header(bytes)?;
+    Ok(profile(&session, limits).is_some_and(|icc| ToSrgb::new(&icc).is_some()))
 }
 
 /// Reads a JPEG row by row.
@@ -201,24 +208,61 @@ pub(super) fn encode(frame: &Frame, quality: u8, chroma: Option<ChromaSampling>,
     if frame.has_alpha() {
         return Err(Error::Encode("a picture with alpha reached the JPEG encoder".into()));
     }
-    let chroma = chroma.unwrap_or(if quality >= 90 { ChromaSampling::Full } else { ChromaSampling::Half });
+    let chroma = chroma.unwrap_or(ChromaSampling::for_quality(quality));
+    let subsampling = match chroma {
+        ChromaSampling::Half => Subsampling::HALF,
+        ChromaSampling::Full => Subsampling::NONE,
+    };
     contained(|| {
         let mut encoder = Compress::new(ColorSpace::JCS_EXT_RGBX);
-        encoder.set_size(frame.size().width as usize, frame.size().height as usize);
-        encoder.set_fastest_defaults();
-        encoder.set_color_space(ColorSpace::JCS_YCbCr);
-        encoder.set_quality(f32::from(quality));
-        let pixel = match chroma {
-            ChromaSampling::Half => (2, 2),
-            ChromaSampling::Full => (1, 1),
-        };
-        encoder.set_chroma_sampling_pixel_sizes(pixel, pixel);
-        if progressive {
-            encoder.set_optimize_coding(true);
-            encoder.set_progressive_mode();
-        }
-        let mut encoder = encoder.start_compress(Vec::with_capacity(frame.pixels().len() / 16 + 1024))?;
+        set_up(&mut encoder, frame.size(), ColorSpace::JCS_YCbCr, subsampling, quality, progressive);
+        let mut encoder = encoder.start_compress(buffer(frame.size()))?;
         encoder.write_scanlines(frame.pixels())?;
         encoder.finish()
     })
+}
+
+/// The same from planes, which stay subsampled as they are; grey pictures get a single component.
+pub(super) fn encode_planes(planes: Planes, quality: u8, progressive: bool) -> Result<Vec<u8>> {
+    let (size, subsampling) = (planes.size(), planes.subsampling());
+    let color = if planes.chroma().is_some() { ColorSpace::JCS_YCbCr } else { ColorSpace::JCS_GRAYSCALE };
+    let planes: Vec<Vec<u8>> = planes.into_planes().into_iter().map(|plane| plane.into_blocks(8)).collect();
+    contained(|| {
+        let mut encoder = Compress::new(color);
+        set_up(&mut encoder, size, color, subsampling, quality, progressive);
+        encoder.set_raw_data_in(true);
+        let mut encoder = encoder.start_compress(buffer(size))?;
+        let rows: Vec<&[u8]> = planes.iter().map(Vec::as_slice).collect();
+        if !encoder.write_raw_data(&rows) {
+            return Err(std::io::Error::other("the encoder took no more rows"));
+        }
+        encoder.finish()
+    })
+}
+
+fn set_up(
+    encoder: &mut Compress,
+    size: Size,
+    color: ColorSpace,
+    subsampling: Subsampling,
+    quality: u8,
+    progressive: bool,
+) {
+    encoder.set_size(size.width as usize, size.height as usize);
+    encoder.set_fastest_defaults();
+    encoder.set_color_space(color);
+    encoder.set_quality(f32::from(quality));
+    if color == ColorSpace::JCS_YCbCr {
+        let pixel = (subsampling.across as u8, subsampling.down as u8);
+        encoder.set_chroma_sampling_pixel_sizes(pixel, pixel);
+    }
+    if progressive {
+        encoder.set_optimize_coding(true);
+        encoder.set_progressive_mode();
+    }
+}
+
+/// About what a picture takes.
+fn buffer(size: Size) -> Vec<u8> {
+    Vec::with_capacity((size.pixels() / 4) as usize + 1024)
 }

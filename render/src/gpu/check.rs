@@ -16,6 +16,7 @@ const MAX_SIDE_PX: u32 = 65_535 * tintype_shaders::constant::TILE_SIDE;
 pub(super) fn frame(job: &Job, source: usize) -> Option<&Arc<Frame>> {
     match job.sources.get(source) {
         Some(Source::Rgba(frame)) => Some(frame),
+        Some(Source::Planar(_)) => None,
         None => None,
     }
 }
@@ -114,7 +115,10 @@ mod tests {
         assert!(check(&extract(u32::MAX, 1)).is_err());
         let resample = |x, y| {
             let light = crate::plan::step::Light::Linear;
-            job(Kernel::Resample { input, horizontal: one_tap(x), vertical: one_tap(y), light }, Size::new(1, 1))
+            job(
+                Kernel::Resample { input, horizontal: one_tap(x), vertical: one_tap(y), light, chroma: None },
+                Size::new(1, 1),
+            )
         };
         assert!(check(&resample(3, 2)).is_ok());
         assert!(check(&resample(4, 2)).is_err());

@@ -17,7 +17,7 @@ mod window;
 pub use counters::BatchCounters;
 pub use device::{AdapterKind, AdapterSummary, OpenError, adapters};
 
-use crate::backend::{Backend, BackendKind, FallbackReason, Job, JobResult, Output};
+use crate::backend::{Backend, BackendKind, FallbackReason, Job, JobResult, Output, Source};
 use crate::frame::{BYTES_PER_PIXEL, Frame};
 use crate::plan::bind::Kernel;
 use device::{Device, guarded};
@@ -26,6 +26,7 @@ use parking_lot::Mutex;
 use pipelines::Pipeline;
 use run::Engine;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 use window::{Packing, Window, WindowLimits};
 
@@ -213,8 +214,18 @@ impl Backend for GpuBackend {
     }
 
     fn execute(&self, jobs: &[Job]) -> Vec<JobResult> {
-        self.parts().execute(jobs)
+        let in_pixels: Vec<Job> = jobs.iter().map(in_pixels).collect();
+        self.parts().execute(&in_pixels)
     }
+}
+
+/// The job with its planes made into pixels, which is what goes to the device.
+fn in_pixels(job: &Job) -> Job {
+    let sources = job.sources.iter().map(|source| match source {
+        Source::Rgba(frame) => Source::Rgba(frame.clone()),
+        Source::Planar(planes) => Source::Rgba(Arc::new(planes.to_frame())),
+    });
+    Job { plan: job.plan.clone(), sources: sources.collect() }
 }
 
 /// The answer to a job that only loads a source: nothing for a device to do.

@@ -63,7 +63,7 @@ impl Schedule {
         let alpha = u32::from(plan.alphas[index]);
         match *kernel {
             Kernel::Load { .. } => {}
-            Kernel::Resample { input, ref horizontal, ref vertical, light } => {
+            Kernel::Resample { input, ref horizontal, ref vertical, light, .. } => {
                 let (horizontal_taps, horizontal_weights) = self.add_weights(horizontal);
                 let (vertical_taps, vertical_weights) = self.add_weights(vertical);
                 let from = plan.size(input);

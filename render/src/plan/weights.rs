@@ -1,6 +1,7 @@
 //! Resampling weights, computed once and multiplied by both backends.
 
 use super::step::Filter;
+use crate::planes::{NEAR, neighbors};
 use std::f64::consts::PI;
 
 /// Weights of one axis: output pixel `i` is the sum of `values[offset(i)..][..taps[i].count]` times the input pixels
@@ -45,13 +46,55 @@ pub struct Axis {
 }
 
 impl Axis {
-    /// Input pixels per output pixel.
-    fn ratio(&self) -> f64 {
-        self.region_length / f64::from(self.scaled_length)
-    }
-
     /// Input pixels, as (first, one past last), that contribute to any wanted output pixel.
     pub fn span(&self, filter: Filter) -> (u32, u32) {
+        self.mapping(1, 1).span(filter)
+    }
+
+    /// Weights of every wanted output pixel; `start` is counted from `input_start`.
+    ///
+    /// The filter is stretched by the ratio when reducing, sampled at pixel centers, cut at the edges of the region and
+    /// normalised. Sums are made in f64.
+    pub fn weights(&self, filter: Filter) -> Weights {
+        self.mapping(1, 1).weights(filter)
+    }
+
+    /// Weights between the chroma planes of two pictures that this axis maps, when so many pixels of either share a sample.
+    pub fn chroma_weights(&self, filter: Filter, input: u32, output: u32) -> Weights {
+        self.mapping(input, output).weights(filter)
+    }
+
+    fn mapping(&self, input: u32, output: u32) -> Mapping {
+        Mapping {
+            region_start: self.region_start / f64::from(input),
+            region_length: self.region_length / f64::from(input),
+            input_start: self.input_start / input,
+            input_end: self.input_end.div_ceil(input),
+            scaled_length: f64::from(self.scaled_length) / f64::from(output),
+            window_start: f64::from(self.window_start) / f64::from(output),
+            window_length: self.window_length.div_ceil(output),
+        }
+    }
+}
+
+/// An axis whose scaled pixels may begin between two samples.
+struct Mapping {
+    region_start: f64,
+    region_length: f64,
+    input_start: u32,
+    input_end: u32,
+    scaled_length: f64,
+    window_start: f64,
+    window_length: u32,
+}
+
+impl Mapping {
+    /// Input pixels per output pixel.
+    fn ratio(&self) -> f64 {
+        self.region_length / self.scaled_length
+    }
+
+    fn span(&self, filter: Filter) -> (u32, u32) {
         let reach = filter.support() * self.ratio().max(1.0);
         let (low, high) = self.bounds();
         let first = self.center(0) - reach;
@@ -63,7 +106,7 @@ impl Axis {
 
     /// Center of wanted output pixel `i`, in input coordinates where pixel `k` spans `[k, k + 1]`.
     fn center(&self, i: u32) -> f64 {
-        self.region_start + (f64::from(self.window_start) + f64::from(i) + 0.5) * self.ratio()
+        self.region_start + (self.window_start + f64::from(i) + 0.5) * self.ratio()
     }
 
     /// Input pixels that may be read: those of the region that exist.
@@ -74,11 +117,7 @@ impl Axis {
         (low, high.max(low + 1))
     }
 
-    /// Weights of every wanted output pixel; `start` is counted from `input_start`.
-    ///
-    /// The filter is stretched by the ratio when reducing, sampled at pixel centers, cut at the edges of the region and
-    /// normalised. Sums are made in f64.
-    pub fn weights(&self, filter: Filter) -> Weights {
+    fn weights(&self, filter: Filter) -> Weights {
         let stretch = self.ratio().max(1.0);
         let reach = filter.support() * stretch;
         let (low, high) = self.bounds();
@@ -105,6 +144,33 @@ impl Axis {
                 values.extend(used.iter().map(|w| (w / sum) as f32));
                 taps.push(Taps { start: first + lead as u32 - self.input_start, count: used.len() as u32, offset });
             }
+        }
+        Weights { taps, values }
+    }
+}
+
+impl Weights {
+    /// The same sums over a plane of `length` samples, each of which stands for two pixels, or for one: what these weights
+    /// make of the plane once it is interpolated between its centers.
+    pub fn over_chroma(&self, subsampling: u32, length: u32) -> Weights {
+        let mut taps = Vec::with_capacity(self.taps.len());
+        let mut values = Vec::with_capacity(self.values.len());
+        let mut row: Vec<f64> = Vec::new();
+        for own in &self.taps {
+            let weights = &self.values[own.offset as usize..][..own.count as usize];
+            let touched = |position: u32| neighbors(position, subsampling, length);
+            let ends = [touched(own.start), touched(own.start + own.count - 1)];
+            let first = ends.iter().map(|(near, far)| *near.min(far)).min().unwrap_or(0);
+            let last = ends.iter().map(|(near, far)| *near.max(far)).max().unwrap_or(0);
+            row.clear();
+            row.resize((last - first + 1) as usize, 0.0);
+            for (position, weight) in (own.start..).zip(weights) {
+                let (near, far) = touched(position);
+                row[(near - first) as usize] += f64::from(weight * NEAR);
+                row[(far - first) as usize] += f64::from(weight * (1.0 - NEAR));
+            }
+            taps.push(Taps { start: first, count: row.len() as u32, offset: values.len() as u32 });
+            values.extend(row.iter().map(|weight| *weight as f32));
         }
         Weights { taps, values }
     }

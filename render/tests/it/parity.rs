@@ -163,7 +163,7 @@ fn awkward_kernels(size: Size, alpha: bool) -> Vec<(Kernel, Size, bool)> {
         (Size::new(23, height), Light::Encoded),
     ] {
         let (horizontal, vertical) = (weights(width, to.width), weights(height, to.height));
-        kernels.push((Kernel::Resample { input, horizontal, vertical, light }, to, alpha));
+        kernels.push((Kernel::Resample { input, horizontal, vertical, light, chroma: None }, to, alpha));
     }
     kernels.push((Kernel::Extract { input, x: width - 1, y: height - 1 }, Size::new(1, 1), alpha));
     kernels.push((Kernel::Extract { input, x: width / 2, y: 0 }, Size::new(width - width / 2, height), alpha));
@@ -284,7 +284,7 @@ fn a_wrong_weight_is_caught() {
     let frame = Arc::new(random_frame(&mut Random(8), from, false));
     let job = |horizontal: Arc<Weights>| {
         let vertical = weights(from.height, to.height);
-        let kernel = Kernel::Resample { input: SurfaceId(0), horizontal, vertical, light: Light::Linear };
+        let kernel = Kernel::Resample { input: SurfaceId(0), horizontal, vertical, light: Light::Linear, chroma: None };
         alone(kernel, vec![(frame.clone(), false)], to, false)
     };
     let good = job(weights(from.width, to.width));
