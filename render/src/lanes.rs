@@ -206,6 +206,17 @@ mod avx2 {
     #[derive(Clone, Copy)]
     pub(crate) struct Avx2(__m256);
 
+    /// Whole numbers from 0 to 255. No closure, nor anything else in here: what is not inlined would be compiled without
+    /// the instructions.
+    #[inline(always)]
+    fn words(lanes: Avx2) -> __m256i {
+        // SAFETY: see the type. Beyond what 32 bits hold the conversion would not saturate to the nearer end.
+        unsafe {
+            let held = _mm256_min_ps(_mm256_max_ps(lanes.0, _mm256_setzero_ps()), _mm256_set1_ps(255.0));
+            _mm256_cvtps_epi32(held)
+        }
+    }
+
     impl Lanes for Avx2 {
         type Pixels = __m256i;
 
@@ -370,9 +381,7 @@ mod avx2 {
         fn bytes(self) -> [u8; 8] {
             // SAFETY: see the type; the result is eight bytes.
             unsafe {
-                // Beyond what 32 bits hold the conversion would not saturate to the nearer end.
-                let held = _mm256_min_ps(_mm256_max_ps(self.0, _mm256_setzero_ps()), _mm256_set1_ps(255.0));
-                let words = _mm256_cvtps_epi32(held);
+                let words = words(self);
                 let halves = _mm_packs_epi32(_mm256_castsi256_si128(words), _mm256_extracti128_si256::<1>(words));
                 let bytes = _mm_packus_epi16(halves, halves);
                 _mm_cvtsi128_si64(bytes).to_le_bytes()
@@ -392,10 +401,8 @@ mod avx2 {
         fn interleave(channels: [Self; 4]) -> [u8; 32] {
             // SAFETY: see the type; the result is 32 bytes.
             unsafe {
-                let [r, g, b, a] = channels.map(|channel| {
-                    let held = _mm256_min_ps(_mm256_max_ps(channel.0, _mm256_setzero_ps()), _mm256_set1_ps(255.0));
-                    _mm256_cvtps_epi32(held)
-                });
+                let [r, g, b, a] = channels;
+                let (r, g, b, a) = (words(r), words(g), words(b), words(a));
                 let low = _mm256_or_si256(r, _mm256_slli_epi32::<8>(g));
                 let high = _mm256_or_si256(_mm256_slli_epi32::<16>(b), _mm256_slli_epi32::<24>(a));
                 let mut pixels = [0; 32];

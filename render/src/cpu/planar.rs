@@ -15,6 +15,8 @@ use crate::planes::{BLUE, GREEN_OF_BLUE, GREEN_OF_RED, NEAR, Plane, Planes, RED,
 
 /// Floats in one step.
 const STEP: usize = 8;
+/// Floats that are summed up side by side, so that additions do not wait for each other.
+const BLOCK: usize = 4 * STEP;
 
 /// What a resampling of planes makes.
 pub(super) enum Resampled {
@@ -54,7 +56,7 @@ pub(super) fn scratch_bytes(width: u32, horizontal: &Weights, vertical: &Weights
     let longest = vertical.taps.iter().map(|taps| taps.count).max().unwrap_or(1);
     // Rows of the input in linear light, one summed row and chroma's; rows of the output; weights in steps of eight.
     let rows = if light == Light::Linear { 3 * (u64::from(longest) + 1) } else { 0 };
-    let row = 4 * (u64::from(width) + 3 * STEP as u64);
+    let row = 4 * (u64::from(width) + 2 * BLOCK as u64);
     let dots =
         |weights: &Weights| weights.taps.iter().map(|taps| 32 * u64::from(taps.count.div_ceil(8)) + 16).sum::<u64>();
     row * (rows + 8) + 16 * (horizontal.taps.len() as u64 + 8) + 2 * dots(horizontal) + 32 * u64::from(longest)
@@ -141,14 +143,16 @@ impl Call<'_> {
         let dots = Dots::new(self.horizontal);
         let longest = self.vertical.taps.iter().map(|taps| taps.count as usize).max().unwrap_or(1);
         let mut ring = Ring::new(longest, stored);
-        let mut summed = vec![0.0; stored + 2 * STEP];
+        let mut summed = vec![0.0; stored.next_multiple_of(BLOCK) + STEP];
+        let mut taken = Vec::new();
         let mut rows: [Vec<f32>; 3] = std::array::from_fn(|_| vec![0.0; width.next_multiple_of(STEP)]);
         let mut pixels = vec![0; size.pixels() as usize * BYTES_PER_PIXEL];
         for (taps, out) in self.vertical.taps.iter().zip(pixels.chunks_exact_mut(width * BYTES_PER_PIXEL)) {
             let weights = &self.vertical.values[taps.offset as usize..][..taps.count as usize];
             ring.hold::<V>(self.input, taps.start, taps.count);
+            ring.rows(taps.start, weights, &mut taken);
             for (channel, row) in rows.iter_mut().enumerate() {
-                ring.down::<V>(channel, taps.start, weights, &mut summed);
+                ring.down::<V>(channel, &taken, &mut summed);
                 dots.apply::<V>(&summed, row);
             }
             let [r, g, b] = &rows;
@@ -230,14 +234,14 @@ fn down_bytes<'a, V: Lanes>(
     rows.clear();
     rows.extend((taps.start..).map(|row| plane.row(row)).zip(weights.iter().copied()));
     let width = plane.size().width as usize;
-    let blocks = width / (4 * STEP);
+    let blocks = width / BLOCK;
     let out = &mut out[..width];
-    let (whole, rest) = out.as_chunks_mut::<{ 4 * STEP }>();
+    let (whole, rest) = out.as_chunks_mut::<BLOCK>();
     for (block, out) in whole.iter_mut().enumerate() {
         let mut sums = [V::splat(0.0); 4];
         for (row, weight) in rows.iter() {
             let weight = V::splat(*weight);
-            let bytes = &row.as_chunks::<{ 4 * STEP }>().0[block];
+            let bytes = &row.as_chunks::<BLOCK>().0[block];
             for (sum, bytes) in sums.iter_mut().zip(bytes.as_chunks().0) {
                 *sum = V::widen(bytes).mul_add(weight, *sum);
             }
@@ -246,7 +250,7 @@ fn down_bytes<'a, V: Lanes>(
             sum.store(out);
         }
     }
-    for (x, out) in (blocks * 4 * STEP..).zip(rest) {
+    for (x, out) in (blocks * BLOCK..).zip(rest) {
         *out = rows.iter().map(|(row, weight)| f32::from(row[x]) * weight).sum();
     }
 }
@@ -316,7 +320,7 @@ struct Ring {
 
 impl Ring {
     fn new(longest: usize, width: usize) -> Self {
-        let stride = width.next_multiple_of(2 * STEP);
+        let stride = width.next_multiple_of(BLOCK);
         Ring {
             n_rows: longest as u32,
             held: (0, 0),
@@ -366,17 +370,23 @@ impl Ring {
         }
     }
 
+    /// Where the rows from `start` begin, with their weights.
+    fn rows(&self, start: u32, weights: &[f32], rows: &mut Vec<(usize, f32)>) {
+        let begin = |y: u32| (y % self.n_rows) as usize * 3 * self.stride;
+        rows.clear();
+        rows.extend((start..).map(begin).zip(weights.iter().copied()));
+    }
+
     /// The weighted sum of held rows of one channel.
     #[inline(always)]
-    fn down<V: Lanes>(&self, channel: usize, start: u32, weights: &[f32], out: &mut [f32]) {
-        let stride = self.stride;
-        let row = |y: u32| &self.values[((y % self.n_rows) as usize * 3 + channel) * stride..][..stride];
-        let (out, _) = out.as_chunks_mut::<{ 2 * STEP }>();
-        for (block, out) in out.iter_mut().enumerate().take(stride / (2 * STEP)) {
-            let mut sums = [V::splat(0.0); 2];
-            for (y, weight) in (start..).zip(weights) {
-                let weight = V::splat(*weight);
-                let values = &row(y).as_chunks::<{ 2 * STEP }>().0[block];
+    fn down<V: Lanes>(&self, channel: usize, rows: &[(usize, f32)], out: &mut [f32]) {
+        let values = &self.values[channel * self.stride..];
+        let (out, _) = out.as_chunks_mut::<BLOCK>();
+        for (block, out) in out.iter_mut().enumerate().take(self.stride / BLOCK) {
+            let mut sums = [V::splat(0.0); BLOCK / STEP];
+            for &(begin, weight) in rows {
+                let weight = V::splat(weight);
+                let Some(values) = values[begin + block * BLOCK..].first_chunk::<BLOCK>() else { continue };
                 for (sum, values) in sums.iter_mut().zip(values.as_chunks().0) {
                     *sum = V::load(values).mul_add(weight, *sum);
                 }

@@ -2,10 +2,11 @@
 
 use super::step::Filter;
 use crate::planes::{NEAR, neighbors};
+use std::collections::HashMap;
 use std::f64::consts::PI;
 
 /// Weights of one axis: output pixel `i` is the sum of `values[offset(i)..][..taps[i].count]` times the input pixels
-/// from `taps[i].start`. The weights of one output pixel add up to 1.
+/// from `taps[i].start`. The weights of one output pixel add up to 1. Output pixels may share values.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Weights {
     /// One entry for every output pixel.
@@ -121,31 +122,64 @@ impl Mapping {
         let stretch = self.ratio().max(1.0);
         let reach = filter.support() * stretch;
         let (low, high) = self.bounds();
-        let mut taps = Vec::with_capacity(self.window_length as usize);
-        let mut values = Vec::new();
-        let mut row = Vec::new();
+        let mut weights = Weights { taps: Vec::with_capacity(self.window_length as usize), values: Vec::new() };
+        // Where centers lie alike between samples, and no edge is near, the weights are the same.
+        let mut known: HashMap<u32, Row> = HashMap::new();
         for i in 0..self.window_length {
             let center = self.center(i);
-            let first = ((center - reach).floor().max(f64::from(low)) as u32).min(high - 1);
-            let last = ((center + reach).ceil().min(f64::from(high)) as u32).max(first + 1);
-            row.clear();
-            row.extend((first..last).map(|k| filter.value((f64::from(k) + 0.5 - center) / stretch)));
-            // Zeros at both ends cost time in every kernel and change nothing.
-            let lead = row.iter().take_while(|w| w.abs() < 1e-9).count().min(row.len() - 1);
-            let trail = row[lead..].iter().rev().take_while(|w| w.abs() < 1e-9).count().min(row.len() - lead - 1);
-            let used = &row[lead..row.len() - trail];
-            let sum: f64 = used.iter().sum();
-            let offset = values.len() as u32;
-            if sum.abs() < 1e-9 {
-                values.push(1.0);
-                let nearest = (center.floor().max(f64::from(low)) as u32).min(high - 1);
-                taps.push(Taps { start: nearest - self.input_start, count: 1, offset });
-            } else {
-                values.extend(used.iter().map(|w| (w / sum) as f32));
-                taps.push(Taps { start: first + lead as u32 - self.input_start, count: used.len() as u32, offset });
-            }
+            let base = center.floor();
+            // Positions are rounded so that they can be compared: 6e-8 of a sample shows nowhere.
+            let phase = ((center - base) * PHASES).round();
+            let center = base + phase / PHASES;
+            let wanted = ((center - reach).floor(), (center + reach).ceil());
+            let first = (wanted.0.max(f64::from(low)) as u32).min(high - 1);
+            let last = (wanted.1.min(f64::from(high)) as u32).max(first + 1);
+            let is_whole = wanted == (f64::from(first), f64::from(last));
+            let row = match known.get(&(phase as u32)) {
+                Some(row) if is_whole => *row,
+                _ => {
+                    let row = weights.push(filter, first, last, center, stretch, base);
+                    if is_whole {
+                        known.insert(phase as u32, row);
+                    }
+                    row
+                }
+            };
+            let start = (base as i64 + row.first).clamp(low.into(), i64::from(high) - 1) as u32;
+            weights.taps.push(Taps { start: start - self.input_start, count: row.count, offset: row.offset });
         }
-        Weights { taps, values }
+        weights
+    }
+}
+
+/// Weights of one output sample, wherever it lies.
+#[derive(Clone, Copy)]
+struct Row {
+    /// First input sample, counted from the one that the center lies in.
+    first: i64,
+    count: u32,
+    offset: u32,
+}
+
+/// Places between two samples that are told apart.
+const PHASES: f64 = 16_777_216.0;
+
+impl Weights {
+    /// Appends the values of one output sample over `first..last`.
+    fn push(&mut self, filter: Filter, first: u32, last: u32, center: f64, stretch: f64, base: f64) -> Row {
+        let row: Vec<f64> = (first..last).map(|k| filter.value((f64::from(k) + 0.5 - center) / stretch)).collect();
+        // Zeros at both ends cost time in every kernel and change nothing.
+        let lead = row.iter().take_while(|w| w.abs() < 1e-9).count().min(row.len() - 1);
+        let trail = row[lead..].iter().rev().take_while(|w| w.abs() < 1e-9).count().min(row.len() - lead - 1);
+        let used = &row[lead..row.len() - trail];
+        let sum: f64 = used.iter().sum();
+        let offset = self.values.len() as u32;
+        if sum.abs() < 1e-9 {
+            self.values.push(1.0);
+            return Row { first: 0, count: 1, offset };
+        }
+        self.values.extend(used.iter().map(|w| (w / sum) as f32));
+        Row { first: i64::from(first) + lead as i64 - base as i64, count: used.len() as u32, offset }
     }
 }
 
