@@ -146,7 +146,10 @@ pub fn find_faces(facts: &SourceFacts, bytes: &[u8], detector: &FaceDetector, li
     let side = f64::from(facts.size.width.max(facts.size.height));
     let scale = (FACE_SEARCH_SIDE / side).min(1.0);
     let demand = Demand { size: facts.size, scale, region: Rect::whole(facts.size) };
-    let (frame, given) = codec::decode(bytes, &demand, limits)?;
+    let (frame, given) = match codec::decode_planes(bytes, &demand, limits)? {
+        Some((planes, given)) => (planes.to_frame(), given),
+        None => codec::decode(bytes, &demand, limits)?,
+    };
     let upright = cpu::turn(&frame, facts.orientation)?;
     let factor = 8.0 / f64::from(given.eighths);
     let scaled = |rect: RectF| RectF::new(rect.x * factor, rect.y * factor, rect.width * factor, rect.height * factor);

@@ -50,7 +50,10 @@ fn profile(session: &Session, limits: &Limits) -> Option<Vec<u8>> {
 
 /// What will be decoded for a demand, and the numerator of the scale N/8.
 pub(super) fn plan_decode(demand: &Demand) -> (Decoded, u32) {
-    let eighths = ((demand.scale * 8.0 - 1e-9).ceil()).clamp(1.0, 8.0) as u32;
+    let wanted = demand.scale * 8.0;
+    // One sample a block is a box filter over it, which shows unless much is averaged afterwards.
+    let least = if wanted > 0.5 { 2.0 } else { 1.0 };
+    let eighths = (wanted - 1e-9).ceil().clamp(least, 8.0) as u32;
     let scaled = |length: u32| (u64::from(length) * u64::from(eighths)).div_ceil(8) as u32;
     let full = Size::new(scaled(demand.size.width), scaled(demand.size.height));
     let axis = |start: u32, end: u32, side: u32| {

@@ -55,7 +55,10 @@ pub fn probe(bytes: &[u8], limits: &Limits) -> Result<Probe> {
 /// Reads the header and makes sure that all of the picture is there and can be decoded, at the least cost.
 pub fn verify(bytes: &[u8], limits: &Limits) -> Result<Probe> {
     let found = probe(bytes, limits)?;
-    let demand = Demand { size: found.size, scale: 1.0 / 8.0, region: Rect::whole(found.size) };
+    if found.format == Format::Jpeg && planar::is_whole(bytes) {
+        return Ok(found);
+    }
+    let demand = Demand { size: found.size, scale: 1.0 / 16.0, region: Rect::whole(found.size) };
     let mut decoder = open(bytes, &demand, limits)?;
     let size = decoder.decoded().window.size();
     let mut band = vec![0; size.width as usize * BYTES_PER_PIXEL * BAND_ROWS.min(size.height) as usize];
@@ -82,7 +85,7 @@ pub trait Decoder {
 }
 
 /// Opens a file for reading what is demanded of it: at the smallest scale of the format that is no smaller than
-/// `demand.scale`, and only the rows and columns of `demand.region`.
+/// `demand.scale` (a JPEG at one eighth only for half of that), and only the rows and columns of `demand.region`.
 pub fn open<'a>(bytes: &'a [u8], demand: &Demand, limits: &Limits) -> Result<Box<dyn Decoder + 'a>> {
     let format = readable(bytes, limits)?;
     let decoder: Box<dyn Decoder + 'a> = match format {

@@ -32,6 +32,13 @@ pub fn decode_planes(bytes: &[u8], demand: &Demand, limits: &Limits) -> Result<O
     Ok(read(Scan::new(header, eighths, eighths, Instructions::detect()), demand, eighths))
 }
 
+/// Whether our own decoder reads the file to its end.
+pub(super) fn is_whole(bytes: &[u8]) -> bool {
+    let Some(header) = Header::read(bytes) else { return false };
+    let mut scan = Scan::new(header, 1, 1, Instructions::detect());
+    (0..scan.units().1).all(|_| scan.read_row(0..0, &mut []).is_some())
+}
+
 fn read(mut scan: Scan<'_>, demand: &Demand, eighths: u32) -> Option<(Planes, Decoded)> {
     let header = scan.header();
     let (across, down) = header.unit_blocks();
