@@ -182,7 +182,7 @@ impl Lanes for Portable {
 
     #[inline(always)]
     fn zip(self, other: Self) -> [Self; 2] {
-        let both = |i: usize| if i % 2 == 0 { self.0[i / 2] } else { other.0[i / 2] };
+        let both = |i: usize| if i.is_multiple_of(2) { self.0[i / 2] } else { other.0[i / 2] };
         [Portable(std::array::from_fn(both)), Portable(std::array::from_fn(|i| both(i + 8)))]
     }
 

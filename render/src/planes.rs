@@ -168,7 +168,7 @@ pub(crate) fn neighbors(position: u32, subsampling: u32, length: u32) -> (u32, u
         return (position, position);
     }
     let near = position / 2;
-    let far = if position % 2 == 0 { near.saturating_sub(1) } else { (near + 1).min(length - 1) };
+    let far = if position.is_multiple_of(2) { near.saturating_sub(1) } else { (near + 1).min(length - 1) };
     (near, far)
 }
 

@@ -48,12 +48,21 @@ fn profile(session: &Session, limits: &Limits) -> Option<Vec<u8>> {
     (complete && total <= limits.metadata_bytes).then(|| parts.iter().flat_map(|(.., part)| *part).copied().collect())
 }
 
-/// What will be decoded for a demand, and the numerator of the scale N/8.
-pub(super) fn plan_decode(demand: &Demand) -> (Decoded, u32) {
+/// What is decoded for a demand at most: libjpeg's transforms for five to seven eighths take longer than the whole one.
+pub(super) fn plan_decode(demand: &Demand) -> Decoded {
+    let eighths = least_eighths(demand);
+    decoded_at(demand, if eighths > 4 { 8 } else { eighths })
+}
+
+/// The numerator of the least scale N/8 that meets a demand.
+pub(super) fn least_eighths(demand: &Demand) -> u32 {
     let wanted = demand.scale * 8.0;
     // One sample a block is a box filter over it, which shows unless much is averaged afterwards.
     let least = if wanted > 0.5 { 2.0 } else { 1.0 };
-    let eighths = (wanted - 1e-9).ceil().clamp(least, 8.0) as u32;
+    (wanted - 1e-9).ceil().clamp(least, 8.0) as u32
+}
+
+fn decoded_at(demand: &Demand, eighths: u32) -> Decoded {
     let scaled = |length: u32| (u64::from(length) * u64::from(eighths)).div_ceil(8) as u32;
     let full = Size::new(scaled(demand.size.width), scaled(demand.size.height));
     let axis = |start: u32, end: u32, side: u32| {
@@ -63,7 +72,7 @@ pub(super) fn plan_decode(demand: &Demand) -> (Decoded, u32) {
     };
     let (left, right) = axis(demand.region.x, demand.region.right(), full.width);
     let (top, bottom) = axis(demand.region.y, demand.region.bottom(), full.height);
-    (Decoded { full, window: Rect::new(left, top, right - left, bottom - top), eighths, subsampling: None }, eighths)
+    Decoded { full, window: Rect::new(left, top, right - left, bottom - top), eighths, subsampling: None }
 }
 
 /// Whether there is a usable profile of other colors than sRGB.
@@ -100,7 +109,8 @@ impl<'a> Decoder<'a> {
         if stored != demand.size {
             return Err(invalid(format!("it is {stored} now but was {} when it was uploaded", demand.size)));
         }
-        let (decoded, eighths) = plan_decode(demand);
+        let decoded = plan_decode(demand);
+        let eighths = decoded.eighths;
         let four_inks = session.info().num_components == 4;
         let cmyk =
             four_inks.then(|| Cmyk { inverted: session.blocks(APP14).iter().any(|block| block.starts_with(b"Adobe")) });

@@ -118,7 +118,7 @@ pub fn decode(bytes: &[u8], demand: &Demand, limits: &Limits) -> Result<(Frame, 
 /// What [`open`] will give for a demand, without looking at the file.
 pub fn predict(demand: &Demand, format: Format) -> Decoded {
     match format {
-        Format::Jpeg => jpeg::plan_decode(demand).0,
+        Format::Jpeg => jpeg::plan_decode(demand),
         Format::Png | Format::WebP | Format::Avif => {
             Decoded { full: demand.size, window: demand.region, eighths: 8, subsampling: None }
         }

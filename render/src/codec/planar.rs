@@ -28,7 +28,7 @@ pub fn decode_planes(bytes: &[u8], demand: &Demand, limits: &Limits) -> Result<O
     if stored != demand.size || (header.has_profile && jpeg::has_other_colors(bytes, limits)?) {
         return Ok(None);
     }
-    let eighths = jpeg::plan_decode(demand).1;
+    let eighths = jpeg::least_eighths(demand);
     Ok(read(Scan::new(header, eighths, eighths, Instructions::detect()), demand, eighths))
 }
 

@@ -45,7 +45,7 @@ pub(super) fn encode<V: Lanes>(linear: V) -> V {
     // Above 1 the polynomial is not monotonous.
     let x = linear.max(V::splat(0.0)).min(V::splat(1.0));
     let power =
-        polynomial(x.sqrt(), [-10.769_154, 401.694_18, -484.367_07, 994.103_76, -1275.808_9, 871.765_4, -241.656_11]);
+        polynomial(x.sqrt(), [-10.769_154, 401.694_18, -484.367_07, 994.103_76, -1_275.808_8, 871.765_4, -241.656_11]);
     x.below(V::splat(0.003_130_8), x.mul(V::splat(12.92 * 255.0)), power)
 }
 
