@@ -203,8 +203,8 @@ fn restarted(plain: &[u8], interval: u16, frame: &Frame, optimise: bool, chroma:
         (*info.comp_info).v_samp_factor = chroma.1.into();
         ffi::jpeg_start_compress(&mut info, 1);
         for y in 0..frame.size().height {
-            let mut row = frame.row(y).as_ptr();
-            ffi::jpeg_write_scanlines(&mut info, &mut row, 1);
+            let row = frame.row(y).as_ptr();
+            ffi::jpeg_write_scanlines(&mut info, &row, 1);
         }
         ffi::jpeg_finish_compress(&mut info);
         let file = std::slice::from_raw_parts(bytes, length as usize).to_vec();
