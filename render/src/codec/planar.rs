@@ -33,7 +33,7 @@ pub fn decode_planes(bytes: &[u8], demand: &Demand, limits: &Limits) -> Result<O
             return Ok(None);
         }
         let has_profile = header.has_profile;
-        (Reader::Sequential(Scan::new(header, eighths, eighths, instructions)), has_profile)
+        (Reader::Sequential(Box::new(Scan::new(header, eighths, eighths, instructions))), has_profile)
     } else {
         let mut checked = Ok(());
         let choose = |width, height| {
@@ -45,7 +45,7 @@ pub fn decode_planes(bytes: &[u8], demand: &Demand, limits: &Limits) -> Result<O
         checked?;
         let Some(coefficients) = coefficients else { return Ok(None) };
         let has_profile = coefficients.has_profile;
-        (Reader::Progressive(coefficients), has_profile)
+        (Reader::Progressive(Box::new(coefficients)), has_profile)
     };
     if has_profile && jpeg::has_other_colors(bytes, limits)? {
         return Ok(None);
@@ -66,8 +66,8 @@ pub(super) fn is_whole(bytes: &[u8]) -> bool {
 
 /// Both kinds of files.
 enum Reader<'a> {
-    Sequential(Scan<'a>),
-    Progressive(Coefficients),
+    Sequential(Box<Scan<'a>>),
+    Progressive(Box<Coefficients>),
 }
 
 impl Reader<'_> {
