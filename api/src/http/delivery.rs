@@ -1,16 +1,13 @@
 //! Pictures: a request becomes a plain question, the plain answer a response.
 
-use super::HttpState;
 use super::error::HttpError;
 use super::response::{Conditions, joined, respond};
+use super::{HttpState, MAX_ADDRESS_BYTES};
 use crate::service::deliver_types::DeliveryRequest;
 use axum::body::Body;
 use axum::http::header::{ACCEPT, ALLOW, HOST};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, Response, StatusCode};
-
-/// Longest path and query.
-const MAX_ADDRESS_BYTES: usize = 8 << 10;
 
 /// Answers GET and HEAD of any path that no fixed route has.
 pub async fn deliver(state: &HttpState, parts: &Parts) -> Response<Body> {

@@ -2,7 +2,7 @@
 
 use super::error::{HttpError, X_CLD_ERROR, header_text};
 use crate::service::deliver_types::{
-    CachePolicy, ContentFacts, DeliveryAnswer, DeliveryBody, FileFacts, StageTiming, VaryOn,
+    CachePolicy, ContentFacts, DeliveryAnswer, DeliveryBody, FileFacts, KeptAnswer, StageTiming, VaryOn,
 };
 use axum::body::Body;
 use axum::http::header::{
@@ -11,6 +11,7 @@ use axum::http::header::{
 };
 use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use std::borrow::Cow;
 use std::fmt::Write;
 use std::ops::Range;
 use time::OffsetDateTime;
@@ -52,8 +53,25 @@ impl Conditions {
 
 /// All values of a header as one, `None` without any; bytes that are no visible ASCII make a value invisible.
 pub fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
-    let values: Vec<&str> = headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
-    if values.is_empty() { None } else { Some(values.join(", ")) }
+    joined_text(headers, name).map(Cow::into_owned)
+}
+
+/// [`joined`] without a copy of a single value.
+pub fn joined_text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<Cow<'a, str>> {
+    let mut values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+    let first = values.next()?;
+    let Some(second) = values.next() else { return Some(Cow::Borrowed(first)) };
+    let all: Vec<&str> = [first, second].into_iter().chain(values).collect();
+    Some(Cow::Owned(all.join(", ")))
+}
+
+/// Head of the answer to a plain request for a picture that is kept in memory, as [`respond`] would make it.
+pub fn whole_picture_head(kept: &KeptAnswer) -> HeaderMap {
+    let answer = kept.answer();
+    let mut headers = picture_head(&answer, &format!("\"{}\"", answer.etag), &http_date(answer.last_modified_s));
+    add_content_headers(&mut headers, &answer);
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(answer.body.length()));
+    headers
 }
 
 /// Sends a picture, a part of it, or word that the client's copy is still good.
@@ -61,27 +79,11 @@ pub async fn respond(answer: DeliveryAnswer, conditions: &Conditions) -> Respons
     let length = answer.body.length();
     let etag = format!("\"{}\"", answer.etag);
     let last_modified = http_date(answer.last_modified_s);
-    let mut headers = HeaderMap::new();
-    insert(&mut headers, ETAG, &etag);
-    insert(&mut headers, LAST_MODIFIED, &last_modified);
-    insert(&mut headers, CACHE_CONTROL, &cache_control(answer.cache));
-    if !answer.vary.is_empty() {
-        insert(&mut headers, VARY, &vary(&answer.vary));
-    }
-    if let Some(timing) = server_timing(&answer.timings, answer.content.as_ref()) {
-        insert(&mut headers, SERVER_TIMING, &timing);
-    }
-    if let Some(warning) = &answer.warning {
-        headers.insert(X_CLD_ERROR, header_text(warning));
-    }
-    headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    let mut headers = picture_head(&answer, &etag, &last_modified);
     if is_unchanged(conditions, &answer.etag, answer.last_modified_s) {
         return build(StatusCode::NOT_MODIFIED, headers, Body::empty());
     }
-    insert(&mut headers, CONTENT_TYPE, &answer.content_type);
-    if let Some(name) = &answer.attachment {
-        insert(&mut headers, CONTENT_DISPOSITION, &content_disposition(name));
-    }
+    add_content_headers(&mut headers, &answer);
     let wanted = match requested_range(conditions, &etag, &last_modified, length) {
         RangeRequest::Whole => None,
         RangeRequest::Part(range) => Some(range),
@@ -108,6 +110,32 @@ pub async fn respond(answer: DeliveryAnswer, conditions: &Conditions) -> Respons
     match open(answer.body, range).await {
         Ok(body) => build(status, headers, body),
         Err(error) => HttpError::internal(&error).into_delivery_response(),
+    }
+}
+
+/// What every answer of a picture says, whether its body is sent or not.
+fn picture_head(answer: &DeliveryAnswer, etag: &str, last_modified: &str) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    insert(&mut headers, ETAG, etag);
+    insert(&mut headers, LAST_MODIFIED, last_modified);
+    insert(&mut headers, CACHE_CONTROL, &cache_control(answer.cache));
+    if !answer.vary.is_empty() {
+        insert(&mut headers, VARY, &vary(&answer.vary));
+    }
+    if let Some(timing) = server_timing(&answer.timings, answer.content.as_ref()) {
+        insert(&mut headers, SERVER_TIMING, &timing);
+    }
+    if let Some(warning) = &answer.warning {
+        headers.insert(X_CLD_ERROR, header_text(warning));
+    }
+    headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    headers
+}
+
+fn add_content_headers(headers: &mut HeaderMap, answer: &DeliveryAnswer) {
+    insert(headers, CONTENT_TYPE, &answer.content_type);
+    if let Some(name) = &answer.attachment {
+        insert(headers, CONTENT_DISPOSITION, &content_disposition(name));
     }
 }
 

@@ -1,9 +1,16 @@
 //! The listener: connections under limits, and an orderly end.
 
+use super::express::{AnswerBody, Express};
+use super::timer::ConnectionTimer;
 use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, Response};
+use futures::future::{BoxFuture, Either, Ready, ready};
+use hyper::body::Incoming;
+use hyper::service::Service;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use hyper_util::service::TowerToHyperService;
+use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
@@ -11,6 +18,10 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
+use tower::ServiceExt;
+
+/// Header lines that hyper takes by itself, and then without an allocation for each request.
+const HYPER_HEADERS: usize = 100;
 
 /// Limits of connections.
 #[derive(Debug, Clone, Copy)]
@@ -38,10 +49,43 @@ impl Default for ConnectionLimits {
     }
 }
 
+/// All that answers requests.
+#[derive(Clone)]
+pub struct Routes {
+    pub router: Router,
+    /// The short way of pictures in memory.
+    pub express: Option<Express>,
+}
+
+impl Service<Request<Incoming>> for Routes {
+    type Response = Response<AnswerBody>;
+    type Error = Infallible;
+    type Future =
+        Either<Ready<Result<Self::Response, Infallible>>, BoxFuture<'static, Result<Self::Response, Infallible>>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        if let Some(response) = self.express.as_ref().and_then(|express| express.answer(&request)) {
+            return Either::Left(ready(Ok(response)));
+        }
+        let answered = self.router.clone().oneshot(request.map(Body::new));
+        Either::Right(Box::pin(async move { Ok(answered.await?.map(AnswerBody::Routed)) }))
+    }
+}
+
 /// Serves until `stop` is done; then takes no new connections, lets the open requests finish, and returns.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
+    limits: ConnectionLimits,
+    stop: impl Future<Output = ()>,
+) -> io::Result<()> {
+    serve_routes(listener, Routes { router, express: None }, limits, stop).await
+}
+
+/// [`serve`], with a short way past the router for what lies in memory.
+pub async fn serve_routes(
+    listener: TcpListener,
+    routes: Routes,
     limits: ConnectionLimits,
     stop: impl Future<Output = ()>,
 ) -> io::Result<()> {
@@ -64,9 +108,9 @@ pub async fn serve(
                 continue;
             }
         };
-        let (router, stopped) = (router.clone(), stopped.clone());
+        let (routes, stopped) = (routes.clone(), stopped.clone());
         connections.spawn(async move {
-            connection(stream, router, limits, stopped).await;
+            connection(stream, routes, limits, stopped).await;
             drop(permit);
         });
     }
@@ -89,14 +133,16 @@ async fn accept(
     Ok((stream, permit))
 }
 
-async fn connection(stream: TcpStream, router: Router, limits: ConnectionLimits, mut stopped: watch::Receiver<bool>) {
+async fn connection(stream: TcpStream, routes: Routes, limits: ConnectionLimits, mut stopped: watch::Receiver<bool>) {
     let mut builder = Builder::new(TokioExecutor::new());
     builder
         .http1()
-        .timer(TokioTimer::new())
+        .timer(ConnectionTimer::default())
         .header_read_timeout(limits.head_timeout)
-        .max_buf_size(limits.head_bytes.max(8192))
-        .max_headers(limits.headers);
+        .max_buf_size(limits.head_bytes.max(8192));
+    if limits.headers != HYPER_HEADERS {
+        builder.http1().max_headers(limits.headers);
+    }
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -104,7 +150,7 @@ async fn connection(stream: TcpStream, router: Router, limits: ConnectionLimits,
         .max_concurrent_streams(128)
         .keep_alive_interval(limits.head_timeout)
         .keep_alive_timeout(limits.head_timeout);
-    let served = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let served = builder.serve_connection(TokioIo::new(stream), routes);
     let mut served = std::pin::pin!(served);
     let result = tokio::select! {
         result = served.as_mut() => result,

@@ -2,7 +2,7 @@
 
 use super::deliver_types::{
     CachePolicy, ContentFacts, Deliver, DeliveryAnswer, DeliveryBody, DeliveryError, DeliveryRequest, FileFacts,
-    StageTiming, StoredBody, VaryOn,
+    KeptAnswer, StageTiming, StoredBody, VaryOn,
 };
 use super::derive::{DeriveError, DerivedPicture, Deriver, Ingredients};
 use super::meter::Meter;
@@ -17,7 +17,7 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use std::io;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tintype_render::Limits;
 use tintype_render::language::{self, Address, Format, FormatParam, Transformation};
@@ -39,32 +39,19 @@ pub struct DeliverySettings {
     pub retry_after: Duration,
 }
 
-/// An answer as it is kept: everything but the time it took.
-struct Kept {
-    bytes: Bytes,
-    content_type: &'static str,
-    etag: String,
-    last_modified_s: i64,
-    cache: CachePolicy,
-    vary: Vec<VaryOn>,
-    content: ContentFacts,
-    attachment: Option<String>,
-    cloud: Cloud,
-}
-
 /// Delivers originals and derived pictures.
 pub struct Delivery {
     catalog: Arc<dyn Catalog>,
     store: Arc<dyn BlobStore>,
     deriver: Arc<Deriver>,
-    cache: Arc<UrlCache<Kept>>,
+    cache: Arc<UrlCache<KeptAnswer>>,
     meter: Arc<Meter>,
     settings: DeliverySettings,
 }
 
 /// The cache of delivered answers, to be shared with whoever has to invalidate it.
 #[derive(Clone)]
-pub struct DeliveryCache(Arc<UrlCache<Kept>>);
+pub struct DeliveryCache(Arc<UrlCache<KeptAnswer>>);
 
 impl DeliveryCache {
     /// See [`UrlCache::new`].
@@ -95,20 +82,13 @@ impl Delivery {
         Delivery { catalog, store, deriver, cache: cache.0.clone(), meter, settings }
     }
 
-    fn answer_kept(&self, kept: &Kept, head: bool) -> DeliveryAnswer {
-        self.meter.delivered(&kept.cloud.id, if head { 0 } else { kept.bytes.len() as u64 });
-        DeliveryAnswer {
-            body: DeliveryBody::Bytes(kept.bytes.clone()),
-            content_type: kept.content_type.to_owned(),
-            etag: kept.etag.clone(),
-            last_modified_s: kept.last_modified_s,
-            cache: kept.cache,
-            vary: kept.vary.clone(),
-            timings: vec![StageTiming { stage: "cache", duration: Duration::ZERO, description: Some("hit") }],
-            content: Some(kept.content.clone()),
-            attachment: kept.attachment.clone(),
-            warning: None,
-        }
+    fn answer_kept(&self, kept: &KeptAnswer, head: bool) -> DeliveryAnswer {
+        self.count(kept, head);
+        kept.answer()
+    }
+
+    fn count(&self, kept: &KeptAnswer, head: bool) {
+        self.meter.delivered(&kept.cloud, if head { 0 } else { kept.bytes.len() as u64 });
     }
 
     /// The cloud and the address; addresses without a cloud mean the default one.
@@ -157,23 +137,29 @@ impl Delivery {
         if matches { Ok(()) } else { Err(DeliveryError::Unauthorized(format!("Invalid Signature {}", given.as_str()))) }
     }
 
-    fn keep(&self, key: UrlKey, kept: Kept, epoch: Epoch) -> Arc<Kept> {
+    fn keep(&self, key: UrlKey, kept: KeptAnswer, epoch: Epoch) -> Arc<KeptAnswer> {
         let kept = Arc::new(kept);
         let size = kept.bytes.len();
-        self.cache.put(key, kept.clone(), size, &kept.cloud.id, epoch);
+        self.cache.put(key, kept.clone(), size, &kept.cloud, epoch);
         kept
     }
 }
 
 #[async_trait]
 impl Deliver for Delivery {
+    fn kept(&self, path: &str, accept: Option<&str>, head: bool) -> Option<Arc<KeptAnswer>> {
+        let kept = self.cache.get(path, class_bits(accept_class(accept)))?;
+        self.count(&kept, head);
+        Some(kept)
+    }
+
     async fn deliver(&self, request: DeliveryRequest) -> Result<DeliveryAnswer, DeliveryError> {
         let accept = accept_class(request.accept.as_deref());
-        let url_key =
-            UrlKey { path: request.path.clone(), accept_class: u8::from(accept.webp) | u8::from(accept.avif) << 1 };
-        if let Some(kept) = self.cache.get(&url_key) {
+        let class = class_bits(accept);
+        if let Some(kept) = self.cache.get(&request.path, class) {
             return Ok(self.answer_kept(&kept, request.head));
         }
+        let url_key = UrlKey { path: request.path.clone(), accept_class: class };
         let started = Instant::now();
         let (cloud, address) = self.address(&request.path).await?;
         let epoch = self.cache.epochs().current(&cloud.id);
@@ -209,7 +195,7 @@ impl Deliver for Delivery {
             let content = ContentFacts { file: original_facts, original: None };
             if asset.bytes <= CACHED_ORIGINAL_BYTES {
                 let bytes = self.store.read(&asset.blob).await.map_err(internal)?;
-                let kept = Kept {
+                let kept = KeptAnswer {
                     bytes,
                     content_type,
                     etag: asset.etag.clone(),
@@ -218,7 +204,8 @@ impl Deliver for Delivery {
                     vary: vec![],
                     content,
                     attachment,
-                    cloud,
+                    cloud: cloud.id,
+                    head: OnceLock::new(),
                 };
                 let kept = self.keep(url_key, kept, epoch);
                 return Ok(DeliveryAnswer { timings: vec![lookup], ..self.answer_kept(&kept, request.head) });
@@ -251,7 +238,7 @@ impl Deliver for Delivery {
         let mut timings = vec![lookup];
         timings.extend(stage_timings(&picture));
         let negotiated = transformation.components.iter().any(|part| part.format == Some(FormatParam::Auto));
-        let kept = Kept {
+        let kept = KeptAnswer {
             content_type: picture.format.content_type(),
             etag: picture.etag.clone(),
             last_modified_s: picture.created_at.unix_seconds(),
@@ -269,7 +256,8 @@ impl Deliver for Delivery {
             },
             attachment: attachment(&transformation, &asset, picture.format.extension()),
             bytes: picture.bytes,
-            cloud,
+            cloud: cloud.id,
+            head: OnceLock::new(),
         };
         let kept = self.keep(url_key, kept, epoch);
         Ok(DeliveryAnswer { timings, ..self.answer_kept(&kept, request.head) })
@@ -353,6 +341,11 @@ fn extension_format(address: &Address, asset: &Asset) -> Result<Option<Format>, 
         }
         None => Err(DeliveryError::Invalid(format!("Invalid extension in transformation: {extension}"))),
     }
+}
+
+/// One bit for each modern format.
+fn class_bits(accept: AcceptClass) -> u8 {
+    u8::from(accept.webp) | u8::from(accept.avif) << 1
 }
 
 /// The modern formats that an Accept header names. Wildcards name none, and neither does a quality of zero.

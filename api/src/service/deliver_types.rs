@@ -1,11 +1,14 @@
 //! What a delivery is asked and what it answers, in plain types. HTTP translates both ways; the service knows no HTTP.
 
+use crate::domain::CloudId;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
+use std::any::Any;
 use std::fmt;
 use std::io;
 use std::ops::Range;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// A request for a picture.
@@ -30,6 +33,48 @@ pub struct DeliveryRequest {
 #[async_trait]
 pub trait Deliver: Send + Sync {
     async fn deliver(&self, request: DeliveryRequest) -> Result<DeliveryAnswer, DeliveryError>;
+
+    /// The answer to a path and an Accept header if it is finished and in memory; counts it as delivered, its bytes unless
+    /// `head` holds. `None` says nothing about whether there is such a picture.
+    fn kept(&self, path: &str, accept: Option<&str>, head: bool) -> Option<Arc<KeptAnswer>> {
+        let _ = (path, accept, head);
+        None
+    }
+}
+
+/// A finished answer that is kept in memory: everything but the time it took.
+#[derive(Debug)]
+pub struct KeptAnswer {
+    pub bytes: Bytes,
+    pub content_type: &'static str,
+    /// As in [`DeliveryAnswer`], and so are the others.
+    pub etag: String,
+    pub last_modified_s: i64,
+    pub cache: CachePolicy,
+    pub vary: Vec<VaryOn>,
+    pub content: ContentFacts,
+    pub attachment: Option<String>,
+    pub cloud: CloudId,
+    /// A place where whoever sends the answer keeps what the first sending had to put together.
+    pub head: OnceLock<Box<dyn Any + Send + Sync>>,
+}
+
+impl KeptAnswer {
+    /// The answer of a hit.
+    pub fn answer(&self) -> DeliveryAnswer {
+        DeliveryAnswer {
+            body: DeliveryBody::Bytes(self.bytes.clone()),
+            content_type: self.content_type.to_owned(),
+            etag: self.etag.clone(),
+            last_modified_s: self.last_modified_s,
+            cache: self.cache,
+            vary: self.vary.clone(),
+            timings: vec![StageTiming { stage: "cache", duration: Duration::ZERO, description: Some("hit") }],
+            content: Some(self.content.clone()),
+            attachment: self.attachment.clone(),
+            warning: None,
+        }
+    }
 }
 
 /// A picture that can be delivered.
