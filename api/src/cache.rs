@@ -175,6 +175,13 @@ impl<V> UrlCache<V> {
         shard.entries.insert(key, Entry { value, bytes, cloud, epoch, since: Instant::now(), used });
     }
 
+    /// Looks at every answer that is kept, one shard at a time.
+    pub fn for_each(&self, mut look: impl FnMut(&V)) {
+        for shard in &self.shards {
+            shard.lock().entries.values().for_each(|entry| look(&entry.value));
+        }
+    }
+
     /// Bytes that are kept now.
     pub fn bytes(&self) -> usize {
         self.shards.iter().map(|shard| shard.lock().bytes).sum()

@@ -5,11 +5,14 @@ use super::deliver_types::{
     KeptAnswer, StageTiming, StoredBody, VaryOn,
 };
 use super::derive::{DeriveError, DerivedPicture, Deriver, Ingredients};
+use super::keep::Uses;
 use super::meter::Meter;
 use crate::auth::signature;
 use crate::cache::{Epoch, UrlCache, UrlKey};
 use crate::catalog::Catalog;
-use crate::domain::{AccessMode, Asset, AssetKey, BlobKey, Cloud, CloudName, DeliveryType, PublicId, ResourceType};
+use crate::domain::{
+    AccessMode, Asset, AssetKey, BlobKey, Cloud, CloudName, DeliveryType, DerivedKey, PublicId, ResourceType,
+};
 use crate::storage::BlobStore;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -17,6 +20,7 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use std::io;
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tintype_render::Limits;
@@ -46,6 +50,7 @@ pub struct Delivery {
     deriver: Arc<Deriver>,
     cache: Arc<UrlCache<KeptAnswer>>,
     meter: Arc<Meter>,
+    uses: Arc<Uses>,
     settings: DeliverySettings,
 }
 
@@ -64,6 +69,19 @@ impl DeliveryCache {
         self.0.epochs().advance(cloud);
     }
 
+    /// The derived pictures that were answered with from here since the last call.
+    pub fn take_used(&self) -> Vec<DerivedKey> {
+        let mut keys = Vec::new();
+        self.0.for_each(|kept| {
+            if let Some(key) = &kept.derived
+                && kept.used.swap(false, Ordering::Relaxed)
+            {
+                keys.push(key.clone());
+            }
+        });
+        keys
+    }
+
     /// Bytes that are kept now.
     pub fn bytes(&self) -> usize {
         self.0.bytes()
@@ -77,9 +95,10 @@ impl Delivery {
         deriver: Arc<Deriver>,
         cache: &DeliveryCache,
         meter: Arc<Meter>,
+        uses: Arc<Uses>,
         settings: DeliverySettings,
     ) -> Self {
-        Delivery { catalog, store, deriver, cache: cache.0.clone(), meter, settings }
+        Delivery { catalog, store, deriver, cache: cache.0.clone(), meter, uses, settings }
     }
 
     fn answer_kept(&self, kept: &KeptAnswer, head: bool) -> DeliveryAnswer {
@@ -88,6 +107,10 @@ impl Delivery {
     }
 
     fn count(&self, kept: &KeptAnswer, head: bool) {
+        // A picture that is asked for all the time is written to once, and then only read.
+        if !kept.used.load(Ordering::Relaxed) {
+            kept.used.store(true, Ordering::Relaxed);
+        }
         self.meter.delivered(&kept.cloud, if head { 0 } else { kept.bytes.len() as u64 });
     }
 
@@ -205,6 +228,8 @@ impl Deliver for Delivery {
                     content,
                     attachment,
                     cloud: cloud.id,
+                    derived: None,
+                    used: AtomicBool::new(false),
                     head: OnceLock::new(),
                 };
                 let kept = self.keep(url_key, kept, epoch);
@@ -235,6 +260,7 @@ impl Deliver for Delivery {
         if picture.counts {
             self.meter.transformed(&cloud.id);
         }
+        self.uses.note(&picture.key);
         let mut timings = vec![lookup];
         timings.extend(stage_timings(&picture));
         let negotiated = transformation.components.iter().any(|part| part.format == Some(FormatParam::Auto));
@@ -257,6 +283,8 @@ impl Deliver for Delivery {
             attachment: attachment(&transformation, &asset, picture.format.extension()),
             bytes: picture.bytes,
             cloud: cloud.id,
+            derived: Some(picture.key),
+            used: AtomicBool::new(false),
             head: OnceLock::new(),
         };
         let kept = self.keep(url_key, kept, epoch);

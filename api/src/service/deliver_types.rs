@@ -1,6 +1,6 @@
 //! What a delivery is asked and what it answers, in plain types. HTTP translates both ways; the service knows no HTTP.
 
-use crate::domain::CloudId;
+use crate::domain::{CloudId, DerivedKey};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
@@ -8,6 +8,7 @@ use std::any::Any;
 use std::fmt;
 use std::io;
 use std::ops::Range;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -55,6 +56,10 @@ pub struct KeptAnswer {
     pub content: ContentFacts,
     pub attachment: Option<String>,
     pub cloud: CloudId,
+    /// The derived picture that this is; `None` for originals.
+    pub derived: Option<DerivedKey>,
+    /// Whether it was answered with since somebody last recorded that.
+    pub used: AtomicBool,
     /// A place where whoever sends the answer keeps what the first sending had to put together.
     pub head: OnceLock<Box<dyn Any + Send + Sync>>,
 }
