@@ -57,7 +57,7 @@ pub const KEYS: &[Key] = &[
     key("url_cache_mb", "32", "Memory for finished answers."),
     key(
         "derived_max_bytes",
-        "0",
+        "50000000000",
         "Most bytes of stored derived pictures; beyond it the least recently used go. 0: no limit.",
     ),
     key("unversioned_max_age_s", "3600", "How long caches may keep an answer whose address names no version."),

@@ -7,6 +7,7 @@ mod catalog;
 mod delivery;
 mod doubles;
 mod durable_upload;
+mod express;
 mod http;
 mod serve;
 mod signatures;
