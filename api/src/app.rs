@@ -13,6 +13,7 @@ use crate::http::{HttpState, MetricsText, router};
 use crate::probe;
 use crate::service::deliver::{Delivery, DeliveryCache, DeliverySettings};
 use crate::service::derive::Deriver;
+use crate::service::keep::{DerivedKeeper, Uses};
 use crate::service::meter::Meter;
 use crate::service::renderer::{EagerRenderer, UploadedPictures};
 use crate::service::upload::{UploadService, UploadSettings};
@@ -114,6 +115,7 @@ pub struct App {
     catalog: Arc<dyn Catalog>,
     scheduler: Arc<Scheduler>,
     deriver: Arc<Deriver>,
+    keeper: Arc<DerivedKeeper>,
     meter: Arc<Meter>,
     uploads: UploadService,
     state: HttpState,
@@ -159,12 +161,17 @@ impl App {
         let shared = matches!(config.catalog, CatalogConfig::Postgres(_));
         let cache = DeliveryCache::new(cache_bytes as usize, shared.then_some(SHARED_CACHE_AGE));
         let meter = Arc::new(Meter::default());
+        let uses = Arc::new(Uses::default());
+        let most_bytes = config.cache.derived_max_bytes;
+        let keeper =
+            Arc::new(DerivedKeeper::new(catalog.clone(), deriver.clone(), cache.clone(), uses.clone(), most_bytes));
         let delivery = Delivery::new(
             catalog.clone(),
             blobs.clone(),
             deriver.clone(),
             &cache,
             meter.clone(),
+            uses,
             DeliverySettings {
                 default_cloud: config.default_cloud.as_deref().and_then(|name| CloudName::new(name).ok()),
                 unversioned_max_age: config.cache.unversioned_max_age,
@@ -190,10 +197,15 @@ impl App {
         let state = HttpState {
             upload: uploads.clone(),
             deliver: Arc::new(delivery),
-            metrics: Arc::new(Metrics { scheduler: scheduler.clone(), cache, renderer: renderer.clone() }),
+            metrics: Arc::new(Metrics {
+                scheduler: scheduler.clone(),
+                cache,
+                keeper: keeper.clone(),
+                renderer: renderer.clone(),
+            }),
             request_timeout: config.http.request_timeout,
         };
-        Ok(App { config, catalog, scheduler, deriver, meter, uploads, state, renderer })
+        Ok(App { config, catalog, scheduler, deriver, keeper, meter, uploads, state, renderer })
     }
 
     /// The routes, for tests that need no listener.
@@ -204,6 +216,11 @@ impl App {
     /// Writes the usage that is counted but not yet in the catalog.
     pub async fn flush_usage(&self) {
         self.meter.flush(self.catalog.as_ref()).await;
+    }
+
+    /// Records the uses of derived pictures and removes those that are too many, as a running server does now and then.
+    pub async fn tidy_derived(&self) {
+        self.keeper.tidy().await;
     }
 
     /// The upload service.
@@ -226,7 +243,7 @@ impl App {
         println!("catalog: {}, data in {}", self.catalog.kind(), self.config.data_dir.display());
         println!("listening on http://{address}");
         tokio::spawn(Meter::run(Arc::downgrade(&self.meter), self.catalog.clone()));
-        let sweeper = tokio::spawn(sweep(self.catalog.clone(), self.deriver.clone()));
+        let sweeper = tokio::spawn(sweep(self.catalog.clone(), self.deriver.clone(), self.keeper.clone()));
         let stop = stop_signal();
         let deliver = self.state.deliver.clone();
         let served =
@@ -236,14 +253,18 @@ impl App {
         self.scheduler.shutdown(GRACE).await;
         self.deriver.settle().await;
         sweeper.abort();
+        if let Err(error) = self.keeper.record_uses().await {
+            tracing::warn!(error = %error, "uses of derived pictures could not be recorded");
+        }
         self.meter.flush(self.catalog.as_ref()).await;
         result
     }
 }
 
-/// Deletes blobs that no row names any longer, also those that a crash left.
-async fn sweep(catalog: Arc<dyn Catalog>, deriver: Arc<Deriver>) {
+/// Keeps derived pictures below their limit, and deletes blobs that no row names any longer, also those that a crash left.
+async fn sweep(catalog: Arc<dyn Catalog>, deriver: Arc<Deriver>, keeper: Arc<DerivedKeeper>) {
     loop {
+        keeper.tidy().await;
         match catalog.garbage(100).await {
             Ok(blobs) if !blobs.is_empty() => {
                 let full = blobs.len() == 100;
@@ -283,6 +304,7 @@ async fn stop_signal() {
 struct Metrics {
     scheduler: Arc<Scheduler>,
     cache: DeliveryCache,
+    keeper: Arc<DerivedKeeper>,
     renderer: String,
 }
 
@@ -295,6 +317,10 @@ impl MetricsText for Metrics {
         text += "# HELP tintype_url_cache_bytes Bytes of finished answers in memory.\n";
         text += "# TYPE tintype_url_cache_bytes gauge\n";
         text += &format!("tintype_url_cache_bytes {}\n", self.cache.bytes());
+        text +=
+            "# HELP tintype_derived_evicted_total Derived pictures that were removed because there were too many.\n";
+        text += "# TYPE tintype_derived_evicted_total counter\n";
+        text += &format!("tintype_derived_evicted_total {}\n", self.keeper.evicted());
         text
     }
 }

@@ -5,18 +5,63 @@
 
 use crate::domain::CloudId;
 use parking_lot::Mutex;
+use std::borrow::Borrow;
 use std::collections::HashMap;
-use std::hash::{BuildHasher, Hash, RandomState};
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// What an answer is looked up by: the raw path, and the class of its Accept header.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UrlKey {
     pub path: String,
     /// One bit for each modern format that the client takes.
     pub accept_class: u8,
+}
+
+/// Hashes as the borrowed question does.
+impl Hash for UrlKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.asked().hash(state);
+    }
+}
+
+/// What both a key and a borrowed question for it show, so that a lookup copies nothing.
+trait Asked {
+    fn asked(&self) -> (&str, u8);
+}
+
+impl Asked for UrlKey {
+    fn asked(&self) -> (&str, u8) {
+        (&self.path, self.accept_class)
+    }
+}
+
+impl Asked for (&str, u8) {
+    fn asked(&self) -> (&str, u8) {
+        *self
+    }
+}
+
+impl PartialEq for dyn Asked + '_ {
+    fn eq(&self, other: &Self) -> bool {
+        self.asked() == other.asked()
+    }
+}
+
+impl Eq for dyn Asked + '_ {}
+
+impl Hash for dyn Asked + '_ {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.asked().hash(state);
+    }
+}
+
+impl<'a> Borrow<dyn Asked + 'a> for UrlKey {
+    fn borrow(&self) -> &(dyn Asked + 'a) {
+        self
+    }
 }
 
 /// The epoch of a cloud at one moment.
@@ -89,12 +134,13 @@ impl<V> UrlCache<V> {
         &self.epochs
     }
 
-    fn shard(&self, key: &UrlKey) -> &Mutex<Shard<V>> {
+    fn shard(&self, key: &dyn Asked) -> &Mutex<Shard<V>> {
         &self.shards[self.hasher.hash_one(key) as usize % SHARDS]
     }
 
-    /// The answer, if it is still good.
-    pub fn get(&self, key: &UrlKey) -> Option<Arc<V>> {
+    /// The answer to a raw path under an Accept class, if it is still good.
+    pub fn get(&self, path: &str, accept_class: u8) -> Option<Arc<V>> {
+        let key: &dyn Asked = &(path, accept_class);
         let mut shard = self.shard(key).lock();
         shard.clock += 1;
         let clock = shard.clock;
@@ -129,6 +175,13 @@ impl<V> UrlCache<V> {
         shard.entries.insert(key, Entry { value, bytes, cloud, epoch, since: Instant::now(), used });
     }
 
+    /// Looks at every answer that is kept, one shard at a time.
+    pub fn for_each(&self, mut look: impl FnMut(&V)) {
+        for shard in &self.shards {
+            shard.lock().entries.values().for_each(|entry| look(&entry.value));
+        }
+    }
+
     /// Bytes that are kept now.
     pub fn bytes(&self) -> usize {
         self.shards.iter().map(|shard| shard.lock().bytes).sum()
@@ -136,7 +189,7 @@ impl<V> UrlCache<V> {
 }
 
 impl<V> Shard<V> {
-    fn remove(&mut self, key: &UrlKey) {
+    fn remove(&mut self, key: &dyn Asked) {
         if let Some(entry) = self.entries.remove(key) {
             self.bytes -= entry.bytes;
         }
@@ -157,14 +210,14 @@ mod tests {
         let (mine, other) = (CloudId::random(), CloudId::random());
         let epoch = cache.epochs().current(&mine);
         cache.put(key("/a"), Arc::new(1), 10, &mine, epoch);
-        assert_eq!(cache.get(&key("/a")).as_deref(), Some(&1));
+        assert_eq!(cache.get("/a", 0).as_deref(), Some(&1));
         cache.epochs().advance(&other);
-        assert!(cache.get(&key("/a")).is_some());
+        assert!(cache.get("/a", 0).is_some());
         cache.epochs().advance(&mine);
-        assert!(cache.get(&key("/a")).is_none());
+        assert!(cache.get("/a", 0).is_none());
         // What was looked up before the change is stale even if it is put afterwards.
         cache.put(key("/a"), Arc::new(1), 10, &mine, epoch);
-        assert!(cache.get(&key("/a")).is_none());
+        assert!(cache.get("/a", 0).is_none());
         assert_eq!(cache.bytes(), 0);
     }
 
@@ -178,9 +231,9 @@ mod tests {
             assert!(cache.bytes() <= 64 * 1024);
         }
         cache.put(key("/huge"), Arc::new(0), 64 * 1024, &cloud, epoch);
-        assert!(cache.get(&key("/huge")).is_none());
+        assert!(cache.get("/huge", 0).is_none());
         cache.put(UrlKey { path: "/x".into(), accept_class: 1 }, Arc::new(7), 10, &cloud, epoch);
-        assert!(cache.get(&key("/x")).is_none());
+        assert!(cache.get("/x", 0).is_none());
     }
 
     #[test]
@@ -188,6 +241,6 @@ mod tests {
         let cache = UrlCache::new(1 << 20, Some(Duration::ZERO));
         let cloud = CloudId::random();
         cache.put(key("/a"), Arc::new(1), 10, &cloud, cache.epochs().current(&cloud));
-        assert!(cache.get(&key("/a")).is_none());
+        assert!(cache.get("/a", 0).is_none());
     }
 }

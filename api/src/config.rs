@@ -100,6 +100,8 @@ pub struct SchedulerConfig {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CacheConfig {
     pub url_cache_bytes: u64,
+    /// Most bytes of stored derived pictures; 0 is no limit.
+    pub derived_max_bytes: u64,
     pub unversioned_max_age: Duration,
 }
 
@@ -183,6 +185,7 @@ impl Config {
             },
             cache: CacheConfig {
                 url_cache_bytes: megabytes(&settings, "url_cache_mb")?,
+                derived_max_bytes: settings.parse("derived_max_bytes", "a number of bytes")?,
                 unversioned_max_age: Duration::from_secs(
                     settings.parse("unversioned_max_age_s", "a number of seconds")?,
                 ),

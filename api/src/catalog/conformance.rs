@@ -4,6 +4,7 @@
 mod assets;
 mod clouds;
 mod derived;
+mod eviction;
 mod persistence;
 mod usage;
 
@@ -23,6 +24,7 @@ pub async fn run(catalog: Arc<dyn Catalog>) {
     assert!(catalog.clouds().await.unwrap().is_empty(), "the suite needs an empty catalog");
     clouds::run(&*catalog).await;
     assets::run(&catalog).await;
+    eviction::run(&catalog).await;
     derived::run(&catalog).await;
     usage::run(&catalog).await;
 }

@@ -55,6 +55,17 @@ pub struct PutDerived {
     pub freed_blobs: Vec<BlobKey>,
 }
 
+/// Answer to [`Catalog::evict_derived`].
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct EvictedDerived {
+    /// Pictures that were removed. As many as the limit means that more may have to go.
+    pub count: u32,
+    /// Bytes of these pictures.
+    pub bytes: u64,
+    /// As in [`PutAsset`].
+    pub freed_blobs: Vec<BlobKey>,
+}
+
 /// Answer to [`Catalog::delete_asset`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct DeletedAsset {
@@ -115,8 +126,17 @@ pub trait Catalog: Send + Sync {
     async fn derived(&self, key: &DerivedKey) -> Result<Option<Derived>>;
     /// At most `limit` derived pictures of an asset, newest first.
     async fn derived_of(&self, asset: &AssetId, limit: u32) -> Result<Vec<Derived>>;
-    /// Records a use; an older point in time than the recorded one changes nothing.
-    async fn touch_derived(&self, key: &DerivedKey, at: Timestamp) -> Result<()>;
+    /// Records a use of each; an older point in time than the recorded one changes nothing, and keys without a picture are
+    /// passed over. A picture that another transaction works on may be passed over too: uses are recorded coarsely.
+    async fn touch_derived(&self, keys: &[DerivedKey], at: Timestamp) -> Result<()>;
+    /// Removes the derived pictures of an asset, which stays as it is. Gives the blobs that no row names any longer, as in
+    /// [`PutAsset`].
+    async fn delete_derived_of(&self, asset: &AssetId) -> Result<Vec<BlobKey>>;
+    /// Bytes of all derived pictures.
+    async fn derived_bytes(&self) -> Result<u64>;
+    /// Removes derived pictures, the least recently used first and of those used at the same time the lesser key, until
+    /// the others have at most `most_bytes`, but at most `limit` of them.
+    async fn evict_derived(&self, most_bytes: u64, limit: u32) -> Result<EvictedDerived>;
 
     /// At most `limit` blobs that no row names, longest waiting first: to be deleted from the store, then forgotten.
     async fn garbage(&self, limit: u32) -> Result<Vec<BlobKey>>;

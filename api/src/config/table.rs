@@ -55,6 +55,11 @@ pub const KEYS: &[Key] = &[
     ),
     key("queue_length", "256", "Renderings that may wait before the server answers that it is busy."),
     key("url_cache_mb", "32", "Memory for finished answers."),
+    key(
+        "derived_max_bytes",
+        "50000000000",
+        "Most bytes of stored derived pictures; beyond it the least recently used go. 0: no limit.",
+    ),
     key("unversioned_max_age_s", "3600", "How long caches may keep an answer whose address names no version."),
     key("request_timeout_s", "60", "How long the server may work on one request."),
     key(

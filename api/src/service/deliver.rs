@@ -5,11 +5,14 @@ use super::deliver_types::{
     KeptAnswer, StageTiming, StoredBody, VaryOn,
 };
 use super::derive::{DeriveError, DerivedPicture, Deriver, Ingredients};
+use super::keep::Uses;
 use super::meter::Meter;
 use crate::auth::signature;
 use crate::cache::{Epoch, UrlCache, UrlKey};
 use crate::catalog::Catalog;
-use crate::domain::{AccessMode, Asset, AssetKey, BlobKey, Cloud, CloudName, DeliveryType, PublicId, ResourceType};
+use crate::domain::{
+    AccessMode, Asset, AssetKey, BlobKey, Cloud, CloudName, DeliveryType, DerivedKey, PublicId, ResourceType,
+};
 use crate::storage::BlobStore;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -17,6 +20,7 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use std::io;
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tintype_render::Limits;
@@ -50,6 +54,10 @@ struct Kept {
     content: ContentFacts,
     attachment: Option<String>,
     cloud: Cloud,
+    /// The derived picture that it is, if it is one.
+    derived: Option<DerivedKey>,
+    /// Whether it was delivered since uses were recorded.
+    used: AtomicBool,
     /// What whoever sends it made of all this.
     head: OnceLock<Bytes>,
 }
@@ -61,6 +69,7 @@ pub struct Delivery {
     deriver: Arc<Deriver>,
     cache: Arc<UrlCache<Kept>>,
     meter: Arc<Meter>,
+    uses: Arc<Uses>,
     settings: DeliverySettings,
 }
 
@@ -77,6 +86,19 @@ impl DeliveryCache {
     /// Forgets every answer of a cloud.
     pub fn invalidate(&self, cloud: &crate::domain::CloudId) {
         self.0.epochs().advance(cloud);
+    }
+
+    /// The derived pictures that were answered with from here since the last call.
+    pub fn take_used(&self) -> Vec<DerivedKey> {
+        let mut keys = Vec::new();
+        self.0.for_each(|kept| {
+            if let Some(key) = &kept.derived
+                && kept.used.swap(false, Ordering::Relaxed)
+            {
+                keys.push(key.clone());
+            }
+        });
+        keys
     }
 
     /// Bytes that are kept now.
@@ -109,14 +131,23 @@ impl Delivery {
         deriver: Arc<Deriver>,
         cache: &DeliveryCache,
         meter: Arc<Meter>,
+        uses: Arc<Uses>,
         settings: DeliverySettings,
     ) -> Self {
-        Delivery { catalog, store, deriver, cache: cache.0.clone(), meter, settings }
+        Delivery { catalog, store, deriver, cache: cache.0.clone(), meter, uses, settings }
     }
 
     fn answer_kept(&self, kept: &Kept, head: bool) -> DeliveryAnswer {
-        self.meter.delivered(&kept.cloud.id, if head { 0 } else { kept.bytes.len() as u64 });
+        self.count(kept, head);
         kept.answer()
+    }
+
+    fn count(&self, kept: &Kept, head: bool) {
+        // A picture that is asked for all the time is written to once, and then only read.
+        if !kept.used.load(Ordering::Relaxed) {
+            kept.used.store(true, Ordering::Relaxed);
+        }
+        self.meter.delivered(&kept.cloud.id, if head { 0 } else { kept.bytes.len() as u64 });
     }
 
     /// The cloud and the address; addresses without a cloud mean the default one.
@@ -177,10 +208,11 @@ impl Delivery {
 impl Deliver for Delivery {
     async fn deliver(&self, request: DeliveryRequest) -> Result<DeliveryAnswer, DeliveryError> {
         let accept = accept_class(request.accept.as_deref());
-        let url_key = url_key(&request.path, accept);
-        if let Some(kept) = self.cache.get(&url_key) {
+        let class = class_bits(accept);
+        if let Some(kept) = self.cache.get(&request.path, class) {
             return Ok(self.answer_kept(&kept, request.head));
         }
+        let url_key = UrlKey { path: request.path.clone(), accept_class: class };
         let started = Instant::now();
         let (cloud, address) = self.address(&request.path).await?;
         let epoch = self.cache.epochs().current(&cloud.id);
@@ -226,6 +258,8 @@ impl Deliver for Delivery {
                     content,
                     attachment,
                     cloud,
+                    derived: None,
+                    used: AtomicBool::new(false),
                     head: OnceLock::new(),
                 };
                 let kept = self.keep(url_key, kept, epoch);
@@ -256,6 +290,7 @@ impl Deliver for Delivery {
         if picture.counts {
             self.meter.transformed(&cloud.id);
         }
+        self.uses.note(&picture.key);
         let mut timings = vec![lookup];
         timings.extend(stage_timings(&picture));
         let negotiated = transformation.components.iter().any(|part| part.format == Some(FormatParam::Auto));
@@ -278,6 +313,8 @@ impl Deliver for Delivery {
             attachment: attachment(&transformation, &asset, picture.format.extension()),
             bytes: picture.bytes,
             cloud,
+            derived: Some(picture.key),
+            used: AtomicBool::new(false),
             head: OnceLock::new(),
         };
         let kept = self.keep(url_key, kept, epoch);
@@ -285,17 +322,13 @@ impl Deliver for Delivery {
     }
 
     fn kept(&self, path: &str, accept: Option<&str>, write: &dyn Fn(DeliveryAnswer) -> Bytes) -> Option<KeptAnswer> {
-        let kept = self.cache.get(&url_key(path, accept_class(accept)))?;
+        let kept = self.cache.get(path, class_bits(accept_class(accept)))?;
         let head = kept.head.get_or_init(|| write(kept.answer())).clone();
         if !head.is_empty() {
-            self.meter.delivered(&kept.cloud.id, kept.bytes.len() as u64);
+            self.count(&kept, false);
         }
         Some(KeptAnswer { head, body: kept.bytes.clone() })
     }
-}
-
-fn url_key(path: &str, accept: AcceptClass) -> UrlKey {
-    UrlKey { path: path.to_owned(), accept_class: u8::from(accept.webp) | u8::from(accept.avif) << 1 }
 }
 
 impl Delivery {
@@ -375,6 +408,11 @@ fn extension_format(address: &Address, asset: &Asset) -> Result<Option<Format>, 
         }
         None => Err(DeliveryError::Invalid(format!("Invalid extension in transformation: {extension}"))),
     }
+}
+
+/// One bit for each modern format.
+fn class_bits(accept: AcceptClass) -> u8 {
+    u8::from(accept.webp) | u8::from(accept.avif) << 1
 }
 
 /// The modern formats that an Accept header names. Wildcards name none, and neither does a quality of zero.

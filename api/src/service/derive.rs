@@ -46,6 +46,7 @@ pub enum DeriveError {
 /// A derived picture with its bytes.
 #[derive(Debug, Clone)]
 pub struct DerivedPicture {
+    pub key: DerivedKey,
     pub bytes: Bytes,
     pub format: Format,
     pub size: PixelSize,
@@ -137,6 +138,7 @@ impl Deriver {
         let first = self.claim(&key, &rendered);
         let size = rendered.picture.size;
         let picture = DerivedPicture {
+            key: key.clone(),
             bytes: rendered.picture.bytes.clone(),
             format: rendered.picture.format,
             size: PixelSize { width: size.width, height: size.height },
@@ -213,6 +215,7 @@ impl Deriver {
         };
         let format = format_of(&row.format)?;
         Ok(Some(DerivedPicture {
+            key: row.key,
             bytes,
             format,
             size: row.size,

@@ -5,6 +5,7 @@ pub mod answer;
 pub mod deliver;
 pub mod deliver_types;
 pub mod derive;
+pub mod keep;
 pub mod meter;
 pub mod naming;
 pub mod params;

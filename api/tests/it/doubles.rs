@@ -13,7 +13,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 use tintype_api::catalog::{
-    AssetCursor, AssetPage, Catalog, CatalogError, DeletedAsset, PutAsset, PutDerived, PutOutcome, Result,
+    AssetCursor, AssetPage, Catalog, CatalogError, DeletedAsset, EvictedDerived, PutAsset, PutDerived, PutOutcome,
+    Result,
 };
 use tintype_api::domain::{
     ApiKey, Asset, AssetId, AssetKey, BlobKey, Cloud, CloudId, CloudName, Day, Derived, DerivedKey, NewAsset,
@@ -147,7 +148,16 @@ impl Catalog for TestCatalog {
     async fn derived_of(&self, _: &AssetId, _: u32) -> Result<Vec<Derived>> {
         unavailable()
     }
-    async fn touch_derived(&self, _: &DerivedKey, _: Timestamp) -> Result<()> {
+    async fn touch_derived(&self, _: &[DerivedKey], _: Timestamp) -> Result<()> {
+        unavailable()
+    }
+    async fn delete_derived_of(&self, _: &AssetId) -> Result<Vec<BlobKey>> {
+        unavailable()
+    }
+    async fn derived_bytes(&self) -> Result<u64> {
+        unavailable()
+    }
+    async fn evict_derived(&self, _: u64, _: u32) -> Result<EvictedDerived> {
         unavailable()
     }
     async fn garbage(&self, limit: u32) -> Result<Vec<BlobKey>> {

@@ -100,12 +100,14 @@ async fn uses(catalog: &dyn Catalog) {
     let derived = rendered(&asset, 10);
     catalog.put_derived(&derived).await.unwrap();
     for (at, expected) in [(20, 20), (15, 20), (20, 20), (21, 21)] {
-        catalog.touch_derived(&derived.key, Timestamp::from_unix_micros(at)).await.unwrap();
+        let keys = [derived.key.clone(), DerivedKey::from_digest([2; 32])];
+        catalog.touch_derived(&keys, Timestamp::from_unix_micros(at)).await.unwrap();
         let last_used_at = Timestamp::from_unix_micros(expected);
         let found = catalog.derived(&derived.key).await.unwrap().unwrap();
         assert_eq!(found, Derived { last_used_at, ..derived.clone() });
     }
-    catalog.touch_derived(&DerivedKey::from_digest([1; 32]), Timestamp::now()).await.unwrap();
+    catalog.touch_derived(&[DerivedKey::from_digest([1; 32])], Timestamp::now()).await.unwrap();
+    catalog.touch_derived(&[], Timestamp::now()).await.unwrap();
 }
 
 async fn garbage_waits_in_line(catalog: &dyn Catalog) {

@@ -7,13 +7,16 @@ use tokio_postgres::Row;
 
 use super::{
     super::{
-        CatalogError, PutDerived, Result,
+        CatalogError, EvictedDerived, PutDerived, Result,
         record::{self, Columns, DERIVED_COLUMNS},
     },
     PostgresCatalog, Work,
     row::{parameters, placeholders, query},
 };
 use crate::domain::{AssetId, BlobKey, Derived, DerivedKey, Timestamp};
+
+/// The advisory lock that one eviction holds; blobs are locked under hashes, which meet it by chance once in 2^64.
+const EVICTION_LOCK: i64 = 0x7469_6e74_7970_6501;
 
 /// How often a picture is written anew when the row that it replaces is deleted between two statements.
 const N_ATTEMPTS: usize = 10;
@@ -66,6 +69,55 @@ pub(super) async fn put(transaction: &Transaction<'_>, new: &Derived) -> Work<Pu
 pub(super) async fn remove_of(transaction: &Transaction<'_>, asset: &AssetId) -> Work<BTreeSet<BlobKey>> {
     let sql = "DELETE FROM derived WHERE asset = $1 RETURNING blob";
     query(transaction, sql, &[&asset.as_str()]).await?.iter().map(read_blob).collect()
+}
+
+/// Removes the derived pictures of an asset and settles their blobs.
+pub(super) async fn delete_of(transaction: &Transaction<'_>, asset: &AssetId) -> Work<Vec<BlobKey>> {
+    query(transaction, "SELECT 1 FROM assets WHERE id = $1 FOR UPDATE", &[&asset.as_str()]).await?;
+    let blobs = remove_of(transaction, asset).await?;
+    settle(transaction, blobs).await
+}
+
+const SUM_OF_BYTES: &str = "SELECT coalesce(sum(bytes), 0)::bigint FROM derived";
+
+fn read_bytes(row: &Row, column: usize) -> Work<u64> {
+    Ok(row.number(column)?.unsigned_abs())
+}
+
+pub(super) async fn bytes(catalog: &PostgresCatalog) -> Result<u64> {
+    let operation = "sum up derived pictures";
+    let rows = catalog.query(operation, SUM_OF_BYTES, &[]).await?;
+    let sum: Work<Option<u64>> = rows.first().map(|row| read_bytes(row, 0)).transpose();
+    Ok(sum.map_err(|failure| failure.during(operation))?.unwrap_or(0))
+}
+
+/// Pictures that another transaction works on are in use, and passed over.
+pub(super) async fn evict(transaction: &Transaction<'_>, most_bytes: u64, limit: u32) -> Work<EvictedDerived> {
+    // Two nodes that saw the same sum would both remove what is too much.
+    query(transaction, "SELECT pg_advisory_xact_lock($1)", &[&EVICTION_LOCK]).await?;
+    let sum = query(transaction, SUM_OF_BYTES, &[]).await?;
+    let sum = sum.first().map(|row| read_bytes(row, 0)).transpose()?.unwrap_or(0);
+    let mut excess = sum.saturating_sub(most_bytes);
+    let mut evicted = EvictedDerived::default();
+    if excess == 0 {
+        return Ok(evicted);
+    }
+    let oldest = "SELECT key, bytes FROM derived ORDER BY last_used_at, key LIMIT $1 FOR UPDATE SKIP LOCKED";
+    let mut keys = Vec::new();
+    for row in query(transaction, oldest, &[&i64::from(limit)]).await? {
+        if excess == 0 {
+            break;
+        }
+        let bytes = read_bytes(&row, 1)?;
+        excess = excess.saturating_sub(bytes);
+        evicted.bytes += bytes;
+        evicted.count += 1;
+        keys.push(row.text(0)?);
+    }
+    let delete = "DELETE FROM derived WHERE key = ANY ($1) RETURNING blob";
+    let blobs = query(transaction, delete, &[&keys]).await?.iter().map(read_blob).collect::<Work<_>>()?;
+    evicted.freed_blobs = settle(transaction, blobs).await?;
+    Ok(evicted)
 }
 
 fn read_blob(row: &Row) -> Work<BlobKey> {

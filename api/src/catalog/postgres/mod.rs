@@ -13,7 +13,8 @@ use deadpool_postgres::{Client, Pool, Transaction};
 use tokio_postgres::{Row, types::ToSql};
 
 use super::{
-    AssetCursor, AssetPage, Catalog, CatalogError, DeletedAsset, PutAsset, PutDerived, Result, record, seal::Sealer,
+    AssetCursor, AssetPage, Catalog, CatalogError, DeletedAsset, EvictedDerived, PutAsset, PutDerived, Result, record,
+    seal::Sealer,
 };
 use crate::domain::{
     ApiKey, Asset, AssetId, AssetKey, BlobKey, Cloud, CloudId, CloudName, Day, Derived, DerivedKey, NewAsset, Region,
@@ -155,10 +156,29 @@ impl Catalog for PostgresCatalog {
         derived::of_asset(self, asset, limit).await
     }
 
-    async fn touch_derived(&self, key: &DerivedKey, at: Timestamp) -> Result<()> {
-        let sql = "UPDATE derived SET last_used_at = $2 WHERE key = $1 AND last_used_at < $2";
-        self.execute("record a use", sql, &[&key.as_str(), &at.unix_micros()]).await?;
+    async fn touch_derived(&self, keys: &[DerivedKey], at: Timestamp) -> Result<()> {
+        let keys: Vec<&str> = keys.iter().map(DerivedKey::as_str).collect();
+        // Nodes that record the same uses at the same time must not wait for each other in different orders.
+        let sql = "UPDATE derived SET last_used_at = $2 WHERE key IN (
+                       SELECT key FROM derived WHERE key = ANY ($1) AND last_used_at < $2 ORDER BY key
+                       FOR UPDATE SKIP LOCKED)";
+        self.execute("record uses", sql, &[&keys, &at.unix_micros()]).await?;
         Ok(())
+    }
+
+    async fn delete_derived_of(&self, asset: &AssetId) -> Result<Vec<BlobKey>> {
+        self.transact("delete derived pictures", async |transaction| derived::delete_of(transaction, asset).await).await
+    }
+
+    async fn derived_bytes(&self) -> Result<u64> {
+        derived::bytes(self).await
+    }
+
+    async fn evict_derived(&self, most_bytes: u64, limit: u32) -> Result<EvictedDerived> {
+        self.transact("evict derived pictures", async |transaction| {
+            derived::evict(transaction, most_bytes, limit).await
+        })
+        .await
     }
 
     async fn garbage(&self, limit: u32) -> Result<Vec<BlobKey>> {

@@ -28,8 +28,10 @@ const SESSION: &str = "-c statement_timeout=30000 -c lock_timeout=20000 -c idle_
 /// Name of the lock that migrations take: the letters `tintype1` as a number.
 const MIGRATION_LOCK: i64 = i64::from_be_bytes(*b"tintype1");
 
-const MIGRATIONS: &[Migration] =
-    &[Migration { number: 1, name: "foundation", sql: include_str!("migrations/0001_foundation.sql") }];
+const MIGRATIONS: &[Migration] = &[
+    Migration { number: 1, name: "foundation", sql: include_str!("migrations/0001_foundation.sql") },
+    Migration { number: 2, name: "derived_by_use", sql: include_str!("migrations/0002_derived_by_use.sql") },
+];
 
 /// A pool for `url`; nothing is connected yet.
 pub(super) fn pool(url: &str) -> Result<Pool> {

@@ -6,13 +6,13 @@ use rusqlite::{Row, Transaction, params_from_iter};
 
 use super::{
     super::{
-        PutDerived,
+        EvictedDerived, PutDerived,
         record::{self, DERIVED_COLUMNS, Value},
     },
     Work,
     row::placeholders,
 };
-use crate::domain::{BlobKey, Derived, Timestamp};
+use crate::domain::{BlobKey, Derived, DerivedKey, Timestamp};
 
 pub(super) fn find(transaction: &Transaction<'_>, key: &str) -> Work<Option<Derived>> {
     let mut statement = transaction.prepare_cached(&format!("SELECT {DERIVED_COLUMNS} FROM derived WHERE key = ?"))?;
@@ -45,11 +45,51 @@ pub(super) fn of_asset(transaction: &Transaction<'_>, asset: &str, limit: u32) -
     Ok(pictures)
 }
 
-pub(super) fn touch(transaction: &Transaction<'_>, key: &str, at: i64) -> Work<()> {
-    transaction
-        .prepare_cached("UPDATE derived SET last_used_at = ?2 WHERE key = ?1 AND last_used_at < ?2")?
-        .execute((key, at))?;
+pub(super) fn touch(transaction: &Transaction<'_>, keys: &[DerivedKey], at: i64) -> Work<()> {
+    let sql = "UPDATE derived SET last_used_at = ?2 WHERE key = ?1 AND last_used_at < ?2";
+    let mut statement = transaction.prepare_cached(sql)?;
+    for key in keys {
+        statement.execute((key.as_str(), at))?;
+    }
     Ok(())
+}
+
+pub(super) fn bytes(transaction: &Transaction<'_>) -> Work<u64> {
+    let sum = transaction
+        .prepare_cached("SELECT coalesce(sum(bytes), 0) FROM derived")?
+        .query_row([], |row| row.get::<_, i64>(0))?;
+    Ok(sum.unsigned_abs())
+}
+
+pub(super) fn evict(transaction: &Transaction<'_>, most_bytes: u64, limit: u32) -> Work<EvictedDerived> {
+    let mut excess = bytes(transaction)?.saturating_sub(most_bytes);
+    let mut evicted = EvictedDerived::default();
+    if excess == 0 {
+        return Ok(evicted);
+    }
+    let mut keys = Vec::new();
+    let sql = "SELECT key, bytes FROM derived ORDER BY last_used_at, key LIMIT ?";
+    let mut statement = transaction.prepare_cached(sql)?;
+    let mut rows = statement.query([limit])?;
+    while excess > 0
+        && let Some(row) = rows.next()?
+    {
+        let bytes = row.get::<_, i64>(1)?.unsigned_abs();
+        excess = excess.saturating_sub(bytes);
+        evicted.bytes += bytes;
+        evicted.count += 1;
+        keys.push(row.get::<_, String>(0)?);
+    }
+    let mut delete = transaction.prepare_cached("DELETE FROM derived WHERE key = ? RETURNING blob")?;
+    let mut blobs = BTreeSet::new();
+    for key in keys {
+        let mut rows = delete.query([key])?;
+        while let Some(row) = rows.next()? {
+            blobs.insert(read_blob(row)?);
+        }
+    }
+    evicted.freed_blobs = settle(transaction, blobs)?;
+    Ok(evicted)
 }
 
 /// Removes the derived pictures of an asset; what was their blobs is still to be settled.

@@ -16,7 +16,8 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::Semaphore;
 
 use super::{
-    AssetCursor, AssetPage, Catalog, CatalogError, DeletedAsset, PutAsset, PutDerived, Result, record, seal::Sealer,
+    AssetCursor, AssetPage, Catalog, CatalogError, DeletedAsset, EvictedDerived, PutAsset, PutDerived, Result, record,
+    seal::Sealer,
 };
 use crate::domain::{
     ApiKey, Asset, AssetId, AssetKey, BlobKey, Cloud, CloudId, CloudName, Day, Derived, DerivedKey, NewAsset, Region,
@@ -217,9 +218,29 @@ impl Catalog for SqliteCatalog {
         self.read("list derived pictures", move |transaction| derived::of_asset(transaction, &asset, limit)).await
     }
 
-    async fn touch_derived(&self, key: &DerivedKey, at: Timestamp) -> Result<()> {
-        let key = key.to_string();
-        self.write("record a use", move |transaction| derived::touch(transaction, &key, at.unix_micros())).await
+    async fn touch_derived(&self, keys: &[DerivedKey], at: Timestamp) -> Result<()> {
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let keys = keys.to_vec();
+        self.write("record uses", move |transaction| derived::touch(transaction, &keys, at.unix_micros())).await
+    }
+
+    async fn delete_derived_of(&self, asset: &AssetId) -> Result<Vec<BlobKey>> {
+        let asset = asset.to_string();
+        self.write("delete derived pictures", move |transaction| {
+            let blobs = derived::remove_of(transaction, &asset)?;
+            derived::settle(transaction, blobs)
+        })
+        .await
+    }
+
+    async fn derived_bytes(&self) -> Result<u64> {
+        self.read("sum up derived pictures", derived::bytes).await
+    }
+
+    async fn evict_derived(&self, most_bytes: u64, limit: u32) -> Result<EvictedDerived> {
+        self.write("evict derived pictures", move |transaction| derived::evict(transaction, most_bytes, limit)).await
     }
 
     async fn garbage(&self, limit: u32) -> Result<Vec<BlobKey>> {

@@ -19,8 +19,10 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Statements that a connection keeps prepared.
 const N_PREPARED: usize = 64;
 
-const MIGRATIONS: &[Migration] =
-    &[Migration { number: 1, name: "foundation", sql: include_str!("migrations/0001_foundation.sql") }];
+const MIGRATIONS: &[Migration] = &[
+    Migration { number: 1, name: "foundation", sql: include_str!("migrations/0001_foundation.sql") },
+    Migration { number: 2, name: "derived_by_use", sql: include_str!("migrations/0002_derived_by_use.sql") },
+];
 
 /// The connection that writes, after it has brought the schema up to date and verified the key.
 pub(super) fn writer(path: &Path, sealer: &Sealer) -> Result<Connection> {
