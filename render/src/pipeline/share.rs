@@ -85,6 +85,11 @@ impl BaseDemand {
         pixels.saturating_mul(BYTES_PER_PIXEL as u64)
     }
 
+    /// Least scale of the decode, in (0, 1].
+    pub fn scale(&self) -> f64 {
+        self.demand.scale
+    }
+
     fn is_alike(&self, other: &BaseDemand) -> bool {
         self.demand.size == other.demand.size && self.format == other.format && self.resampled == other.resampled
     }
@@ -110,6 +115,11 @@ impl SharedBase {
     /// Pixels, and what of the picture they are.
     pub fn new(source: Source, decoded: Decoded) -> Self {
         SharedBase { source, decoded }
+    }
+
+    /// The pixels.
+    pub fn source(&self) -> &Source {
+        &self.source
     }
 
     pub(super) fn lend(&self) -> (Source, Decoded) {

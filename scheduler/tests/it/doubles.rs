@@ -5,17 +5,17 @@ use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tintype_render::backend::{Backend, BackendKind, FallbackReason, Job, JobResult, Output, Source};
 use tintype_render::frame::Frame;
 use tintype_render::language::{Format, Transformation};
-use tintype_render::pipeline::{Picture, Prepared, Request};
-use tintype_render::plan::bind::{BoundPlan, Kernel};
+use tintype_render::pipeline::{BaseDemand, Picture, Prepared, Request, SharedBase};
+use tintype_render::plan::bind::{BoundPlan, Decoded, Kernel};
 use tintype_render::plan::facts::{Facts, Purpose, SourceFacts};
-use tintype_render::plan::geometry::{Orientation, Size};
-use tintype_render::plan::step::SurfaceId;
+use tintype_render::plan::geometry::{Orientation, Rect, Size};
+use tintype_render::plan::step::{Demand, SurfaceId};
 use tintype_render::plan::{Encoding, Quality};
 use tintype_render::{Error, Result};
 use tintype_scheduler::{
@@ -32,6 +32,8 @@ pub const COST_BYTES: u64 = 1000;
 pub enum At {
     Cost,
     Read,
+    /// Of a decode that is shared, by the number of the work with the greatest demand.
+    Decode,
     Prepare,
     Finish,
 }
@@ -73,6 +75,15 @@ pub struct Script {
     /// Works in the order in which they were prepared.
     pub prepared: Mutex<Vec<u32>>,
     pub finished: Mutex<Vec<u32>>,
+    /// Shared decodes, by the number of the work with the greatest demand.
+    pub decoded: Mutex<Vec<u32>>,
+    /// Works that started from one.
+    pub bound: Mutex<Vec<u32>>,
+    /// What was decoded, to see when it is gone.
+    pub frames: Mutex<Vec<Weak<Frame>>>,
+    /// Bytes that only the source with that number tells.
+    pub hidden: Mutex<HashMap<u32, u64>>,
+    pub reads: AtomicUsize,
     in_use: AtomicU64,
     pub most_in_use: AtomicU64,
 }
@@ -86,6 +97,12 @@ impl Script {
     pub fn hold(&self, ids: impl IntoIterator<Item = u32>) {
         self.gate.shut();
         self.held.lock().extend(ids);
+    }
+
+    fn decoding(&self, demand: &BaseDemand) -> u32 {
+        let id = (demand.scale() * 1e6).round() as u32;
+        self.decoded.lock().push(id);
+        id
     }
 
     fn strike(&self, id: u32, at: At) -> Result<()> {
@@ -108,6 +125,23 @@ impl TinyPipeline {
     pub fn new(script: Arc<Script>) -> (Arc<Self>, mpsc::UnboundedReceiver<u32>) {
         let (events, receiver) = mpsc::unbounded_channel();
         (Arc::new(TinyPipeline { script, events }), receiver)
+    }
+}
+
+impl TinyPipeline {
+    /// The job of a work: a picture that carries its number.
+    fn prepared(&self, id: u32) -> Prepared {
+        let size = Size::new(2, 3);
+        let rgba = [id as u8, (id >> 8) as u8, 0, 255];
+        let plan = BoundPlan {
+            kernels: vec![Kernel::Load { source: 0 }],
+            sizes: vec![size],
+            alphas: vec![false],
+            output: SurfaceId(0),
+        };
+        let job = Job { plan: Arc::new(plan), sources: vec![Source::Rgba(Arc::new(Frame::filled(size, rgba)))] };
+        let encoding = Encoding { format: Format::Png, quality: Quality::Fixed(90), chroma: None, progressive: false };
+        Prepared { job, encoding, found: Vec::new() }
     }
 }
 
@@ -137,17 +171,45 @@ impl Pipeline for TinyPipeline {
             self.script.in_use.fetch_sub(self.script.cost(id), SeqCst);
         }
         struck?;
+        Ok(self.prepared(id))
+    }
+    fn base_demand(&self, request: &Request) -> Option<BaseDemand> {
+        let scale = f64::from(id_of(request)) / 1e6;
+        let size = Size::new(1000, 1000);
+        // Eight by eight pixels, so that what a decode takes is less than what a work costs.
+        let region = Rect::new(0, 0, 8, 8);
+        Some(BaseDemand::new(Demand { size, scale, region }, Format::Png, false))
+    }
+
+    fn decode_base(&self, bytes: &Bytes, demand: &BaseDemand) -> Result<SharedBase> {
+        let id = self.script.decoding(demand);
+        let _ = self.events.send(id);
+        if self.script.held.lock().contains(&id) {
+            self.script.gate.pass();
+        }
+        self.script.strike(id, At::Decode)?;
         let size = Size::new(2, 3);
-        let rgba = [id as u8, (id >> 8) as u8, 0, 255];
-        let plan = BoundPlan {
-            kernels: vec![Kernel::Load { source: 0 }],
-            sizes: vec![size],
-            alphas: vec![false],
-            output: SurfaceId(0),
-        };
-        let job = Job { plan: Arc::new(plan), sources: vec![Source::Rgba(Arc::new(Frame::filled(size, rgba)))] };
-        let encoding = Encoding { format: Format::Png, quality: Quality::Fixed(90), chroma: None, progressive: false };
-        Ok(Prepared { job, encoding, found: Vec::new() })
+        let mark = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+        let frame = Frame::filled(size, [mark as u8, (mark >> 8) as u8, 0, 255]);
+        let frame = Arc::new(frame);
+        self.script.frames.lock().push(Arc::downgrade(&frame));
+        Ok(SharedBase::new(Source::Rgba(frame), Decoded::whole(size)))
+    }
+
+    fn prepare_from(&self, base: &SharedBase, request: &Request, sources: &[Bytes]) -> Result<Prepared> {
+        let id = id_of(request);
+        assert_eq!(sources.len(), 1);
+        self.script.bound.lock().push(id);
+        self.script.strike(id, At::Prepare)?;
+        let mut prepared = self.prepared(id);
+        // The picture is the work's own; the second source stands for the pixels that it shares.
+        prepared.job.sources.push(base.source().clone());
+        Ok(prepared)
+    }
+
+    fn hidden_bytes(&self, sources: &[Bytes]) -> u64 {
+        let id = sources[0].first_chunk().map_or(0, |id| u32::from_le_bytes(*id));
+        self.script.hidden.lock().get(&id).copied().unwrap_or(0)
     }
 
     fn finish(&self, output: Output, encoding: &Encoding) -> Result<Picture> {
@@ -258,6 +320,7 @@ pub struct TinyReader {
 impl SourceReader for TinyReader {
     async fn read(&self, source: &Option<String>) -> std::result::Result<Bytes, SourceError> {
         assert_eq!(*source, None);
+        self.script.reads.fetch_add(1, SeqCst);
         let _passed = self.turnstile.acquire().await;
         match self.script.strike(self.id, At::Read) {
             Ok(()) => Ok(Bytes::copy_from_slice(&self.id.to_le_bytes())),
@@ -328,6 +391,7 @@ impl House {
                 purpose: Purpose::default(),
             },
             sources: Arc::new(TinyReader { id, script: self.script.clone(), turnstile: self.turnstile.clone() }),
+            base: None,
             deadline: None,
         }
     }
