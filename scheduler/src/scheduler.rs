@@ -257,7 +257,8 @@ impl Shared {
     fn is_too_long(&self) -> bool {
         let now = self.admission.occupancy();
         let n_waiting = now.waiting.interactive;
-        n_waiting > 0 && self.engine.pace().expected(Lane::Interactive, now.running.interactive + n_waiting) > self.max_wait
+        n_waiting > 0
+            && self.engine.pace().expected(Lane::Interactive, now.running.interactive + n_waiting) > self.max_wait
     }
 
     fn admitted(&self, permit: Permit, base: Option<SourceKey>, demand: Option<&BaseDemand>) -> Admitted {

@@ -19,8 +19,8 @@ use tintype_render::plan::step::{Demand, SurfaceId};
 use tintype_render::plan::{Encoding, Quality};
 use tintype_render::{Error, Result};
 use tintype_scheduler::{
-    Config, Lane, MetricsSnapshot, Pipeline, Rendered, Scheduler, SourceError, SourceReader, Ticket, Work, WorkError,
-    WorkKey,
+    Config, Lane, MetricsSnapshot, Pipeline, Rendered, Scheduler, SourceError, SourceKey, SourceReader, Ticket, Work,
+    WorkError, WorkKey,
 };
 use tokio::sync::{Semaphore, mpsc};
 
@@ -84,6 +84,8 @@ pub struct Script {
     /// Bytes that only the source with that number tells.
     pub hidden: Mutex<HashMap<u32, u64>>,
     pub reads: AtomicUsize,
+    /// What stands in the source of works that share one.
+    pub contents: Mutex<HashMap<u32, u32>>,
     in_use: AtomicU64,
     pub most_in_use: AtomicU64,
 }
@@ -158,7 +160,8 @@ impl Pipeline for TinyPipeline {
 
     fn prepare(&self, request: &Request, sources: &[Bytes]) -> Result<Prepared> {
         let id = id_of(request);
-        assert_eq!(sources, [Bytes::copy_from_slice(&id.to_le_bytes())]);
+        let content = self.script.contents.lock().get(&id).copied().unwrap_or(id);
+        assert_eq!(sources, [Bytes::copy_from_slice(&content.to_le_bytes())]);
         self.script.prepared.lock().push(id);
         let in_use = self.script.in_use.fetch_add(self.script.cost(id), SeqCst) + self.script.cost(id);
         self.script.most_in_use.fetch_max(in_use, SeqCst);
@@ -201,6 +204,7 @@ impl Pipeline for TinyPipeline {
         assert_eq!(sources.len(), 1);
         self.script.bound.lock().push(id);
         self.script.strike(id, At::Prepare)?;
+        self.script.in_use.fetch_add(self.script.cost(id), SeqCst);
         let mut prepared = self.prepared(id);
         // The picture is the work's own; the second source stands for the pixels that it shares.
         prepared.job.sources.push(base.source().clone());
@@ -312,6 +316,7 @@ impl Backend for CopyBackend {
 /// Reads as many sources as it has permits for.
 pub struct TinyReader {
     id: u32,
+    content: u32,
     script: Arc<Script>,
     turnstile: Arc<Semaphore>,
 }
@@ -323,7 +328,7 @@ impl SourceReader for TinyReader {
         self.script.reads.fetch_add(1, SeqCst);
         let _passed = self.turnstile.acquire().await;
         match self.script.strike(self.id, At::Read) {
-            Ok(()) => Ok(Bytes::copy_from_slice(&self.id.to_le_bytes())),
+            Ok(()) => Ok(Bytes::copy_from_slice(&self.content.to_le_bytes())),
             Err(error) => Err(SourceError::Missing(error.to_string())),
         }
     }
@@ -390,10 +395,32 @@ impl House {
                 facts,
                 purpose: Purpose::default(),
             },
-            sources: Arc::new(TinyReader { id, script: self.script.clone(), turnstile: self.turnstile.clone() }),
+            sources: Arc::new(TinyReader {
+                id,
+                content: id,
+                script: self.script.clone(),
+                turnstile: self.turnstile.clone(),
+            }),
             base: None,
             deadline: None,
         }
+    }
+
+    /// A work on a base that others read, too.
+    pub fn work_on(&self, base: u32, id: u32, lane: Lane) -> Work {
+        self.script.contents.lock().insert(id, base);
+        let mut key = [0; 32];
+        key[..4].copy_from_slice(&base.to_le_bytes());
+        let (script, turnstile) = (self.script.clone(), self.turnstile.clone());
+        Work {
+            base: Some(SourceKey::new(key)),
+            sources: Arc::new(TinyReader { id, content: base, script, turnstile }),
+            ..self.work(id, lane)
+        }
+    }
+
+    pub fn submit_on(&self, base: u32, id: u32, lane: Lane) -> Ticket {
+        self.scheduler.submit(self.work_on(base, id, lane))
     }
 
     pub fn submit(&self, id: u32, lane: Lane) -> Ticket {
