@@ -184,7 +184,10 @@ impl Engine {
                 self.with_unpaid(load, |load| self.prepare(load, None));
             }
             Ok(Turn::Waits) => {}
-            Ok(Turn::Starts(load, decoded)) => self.prepare(load, Some(decoded)),
+            Ok(Turn::Starts(load, decoded)) => {
+                self.metrics.shared();
+                self.prepare(load, Some(decoded));
+            }
             Ok(Turn::Decodes(load, lead)) => self.with_unpaid(load, |load| self.lead(load, lead)),
         }
     }
