@@ -10,7 +10,7 @@ use crate::auth::signature;
 use crate::cache::{Epoch, UrlCache, UrlKey};
 use crate::catalog::Catalog;
 use crate::domain::{AccessMode, Asset, AssetKey, BlobKey, Cloud, CloudName, DeliveryType, PublicId, ResourceType};
-use crate::storage::BlobStore;
+use crate::storage::{BlobStore, StorageError};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt;
@@ -27,6 +27,30 @@ use tintype_scheduler::Lane;
 
 /// Originals up to this size are kept in the URL cache; larger ones are streamed from the store.
 const CACHED_ORIGINAL_BYTES: u64 = 1024 * 1024;
+
+/// Times that an address is looked up whose original is gone when it is to be read: a picture that is overwritten all the
+/// time must not keep a request for ever.
+const MOST_TRIES: u32 = 4;
+
+/// Why one look at the catalog gave no answer.
+enum Miss {
+    /// What it named is not there any more.
+    Gone(String),
+    Error(DeliveryError),
+}
+
+impl From<DeliveryError> for Miss {
+    fn from(error: DeliveryError) -> Self {
+        Miss::Error(error)
+    }
+}
+
+fn from_storage_error(error: StorageError) -> Miss {
+    match error {
+        StorageError::NotFound(_) => Miss::Gone(error.to_string()),
+        other => Miss::Error(internal(other)),
+    }
+}
 
 /// How delivery behaves.
 #[derive(Debug, Clone)]
@@ -174,15 +198,34 @@ impl Deliver for Delivery {
         if let Some(kept) = self.cache.get(&url_key) {
             return Ok(self.answer_kept(&kept, request.head));
         }
+        let mut tries = 1;
+        loop {
+            match self.answer(&request, &url_key).await {
+                Err(Miss::Gone(why)) if tries < MOST_TRIES => {
+                    tracing::debug!(path = request.path, why, "an original was replaced while it was delivered");
+                    tries += 1;
+                }
+                Err(Miss::Gone(why)) => return Err(DeliveryError::Internal(why)),
+                Err(Miss::Error(error)) => return Err(error),
+                Ok(answer) => return Ok(answer),
+            }
+        }
+    }
+}
+
+impl Delivery {
+    /// The answer by what the catalog says now.
+    async fn answer(&self, request: &DeliveryRequest, url_key: &UrlKey) -> Result<DeliveryAnswer, Miss> {
+        let accept = accept_class(request.accept.as_deref());
         let started = Instant::now();
         let (cloud, address) = self.address(&request.path).await?;
         let epoch = self.cache.epochs().current(&cloud.id);
         if address.resource_type.to_string() != "image" {
-            return Err(
-                tintype_render::Error::unsupported(format!("delivery of {} assets", address.resource_type)).into()
-            );
+            let what = format!("delivery of {} assets", address.resource_type);
+            return Err(DeliveryError::from(tintype_render::Error::unsupported(what)).into());
         }
-        let transformation = Arc::new(language::parse(&address.transformation, self.deriver.limits())?);
+        let transformation = language::parse(&address.transformation, self.deriver.limits());
+        let transformation = Arc::new(transformation.map_err(DeliveryError::from)?);
         let asset = find_asset(self.catalog.as_ref(), &cloud, &address).await?;
         let extension = extension_format(&address, &asset)?;
         let original = Deriver::is_original(&transformation, &asset, extension);
@@ -208,7 +251,7 @@ impl Deliver for Delivery {
             let attachment = attachment(&transformation, &asset, &asset.format);
             let content = ContentFacts { file: original_facts, original: None };
             if asset.bytes <= CACHED_ORIGINAL_BYTES {
-                let bytes = self.store.read(&asset.blob).await.map_err(internal)?;
+                let bytes = self.store.read(&asset.blob).await.map_err(from_storage_error)?;
                 let kept = Kept {
                     bytes,
                     content_type,
@@ -220,8 +263,11 @@ impl Deliver for Delivery {
                     attachment,
                     cloud,
                 };
-                let kept = self.keep(url_key, kept, epoch);
+                let kept = self.keep(url_key.clone(), kept, epoch);
                 return Ok(DeliveryAnswer { timings: vec![lookup], ..self.answer_kept(&kept, request.head) });
+            }
+            if self.store.size(&asset.blob).await.map_err(internal)?.is_none() {
+                return Err(Miss::Gone(format!("blob {} is not in the store", asset.blob)));
             }
             self.meter.delivered(&cloud.id, if request.head { 0 } else { asset.bytes });
             let stored = StoredBlob { store: self.store.clone(), blob: asset.blob.clone(), bytes: asset.bytes };
@@ -240,11 +286,13 @@ impl Deliver for Delivery {
         }
 
         let purpose = Purpose { extension, accept, ..Purpose::default() };
-        let picture = self
-            .deriver
-            .derive(&asset, transformation.clone(), purpose, Lane::Interactive, false)
-            .await
-            .map_err(|error| self.derive_error(error))?;
+        let picture =
+            self.deriver.derive(&asset, transformation.clone(), purpose, Lane::Interactive, false).await.map_err(
+                |error| match error {
+                    DeriveError::Gone(why) => Miss::Gone(why),
+                    error => Miss::Error(self.derive_error(error)),
+                },
+            )?;
         if picture.counts {
             self.meter.transformed(&cloud.id);
         }
@@ -271,12 +319,10 @@ impl Deliver for Delivery {
             bytes: picture.bytes,
             cloud,
         };
-        let kept = self.keep(url_key, kept, epoch);
+        let kept = self.keep(url_key.clone(), kept, epoch);
         Ok(DeliveryAnswer { timings, ..self.answer_kept(&kept, request.head) })
     }
-}
 
-impl Delivery {
     fn derive_error(&self, error: DeriveError) -> DeliveryError {
         match error {
             DeriveError::Render(error) => DeliveryError::Render(error),
