@@ -4,13 +4,14 @@
 //! the party holds never waits for a permit, and so cannot block one.
 
 use crate::admission::{Charge, Permit};
-use crate::engine::{Load, Seat};
+use crate::engine::{Load, Seat, panic_text};
 use crate::lane::Lane;
 use crate::work::{SourceError, SourceKey, SourceReader};
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt, Shared};
 use parking_lot::Mutex;
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Weak};
 use tintype_render::pipeline::{BaseDemand, SharedBase};
 
@@ -136,7 +137,12 @@ impl Member {
     /// The compressed source, which is read once for all members, by the reader of the first.
     pub fn read(&self, reader: Arc<dyn SourceReader>) -> Reading {
         let mut state = self.party.state.lock();
-        state.reading.get_or_insert_with(|| async move { reader.read(&None).await }.boxed().shared()).clone()
+        let read = async move {
+            // A shared future that panics wakes none of those who wait for it.
+            let read = AssertUnwindSafe(reader.read(&None)).catch_unwind().await;
+            read.unwrap_or_else(|panic| Err(SourceError::Failed(format!("panic: {}", panic_text(&*panic)))))
+        };
+        state.reading.get_or_insert_with(|| read.boxed().shared()).clone()
     }
 
     /// Charges the bytes that were read, once for all members.

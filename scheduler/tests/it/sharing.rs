@@ -187,6 +187,23 @@ async fn an_unreadable_base_fails_each_and_is_not_remembered() {
     house.close().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_that_panics_leaves_nobody_waiting() {
+    let house = House::new(wide());
+    house.script.panics.lock().insert((10, At::Read));
+    let all = house.turnstile.acquire_many(1000).await.unwrap();
+    let tickets = set(&house, 10..30, Lane::Interactive);
+    drop(all);
+    for ticket in tickets {
+        let error = within(ticket).await.unwrap_err();
+        assert!(
+            matches!(&error, WorkError::Source(SourceError::Failed(text)) if text.contains("planned")),
+            "{error:?}"
+        );
+    }
+    house.close().await;
+}
+
 #[tokio::test]
 async fn who_leaves_before_a_thread_takes_it_is_left_out() {
     let mut house = House::new(Config { n_threads: 1, ..wide() });
