@@ -179,16 +179,16 @@ impl Engine {
     /// A thread has the work: it decodes, or starts from what others have decoded.
     fn open(self: &Arc<Self>, load: Load) {
         match party::turn(load) {
-            Err(load) => {
+            Turn::Alone(load) => {
                 self.metrics.decoded();
                 self.with_unpaid(load, |load| self.prepare(load, None));
             }
-            Ok(Turn::Waits) => {}
-            Ok(Turn::Starts(load, decoded)) => {
+            Turn::Waits => {}
+            Turn::Starts(load, decoded) => {
                 self.metrics.shared();
                 self.prepare(load, Some(decoded));
             }
-            Ok(Turn::Decodes(load, lead)) => self.with_unpaid(load, |load| self.lead(load, lead)),
+            Turn::Decodes(load, lead) => self.with_unpaid(load, |load| self.lead(load, lead)),
         }
     }
 

@@ -35,8 +35,10 @@ impl Decoded {
 /// All parties that have members.
 #[derive(Clone, Default)]
 pub(crate) struct Parties {
-    known: Arc<Mutex<HashMap<(SourceKey, Lane), Weak<Party>>>>,
+    known: Arc<Mutex<Known>>,
 }
+
+type Known = HashMap<(SourceKey, Lane), Weak<Party>>;
 
 struct Party {
     parties: Parties,
@@ -76,6 +78,8 @@ struct Decode {
 
 /// What a work is to do that a thread has taken.
 pub(crate) enum Turn {
+    /// It shares with nobody.
+    Alone(Load),
     /// Nothing: it waits for the decode that is under way, which takes it along.
     Waits,
     /// It starts from what is decoded.
@@ -189,10 +193,9 @@ impl Drop for Member {
     }
 }
 
-/// Says what a started work is to do next; `Err` gives it back when it shares with nobody. Its place in the party is given
-/// up here.
-pub(crate) fn turn(mut load: Load) -> Result<Turn, Load> {
-    let Some(member) = load.member.take() else { return Err(load) };
+/// Says what a started work is to do next. Its place in the party is given up here.
+pub(crate) fn turn(mut load: Load) -> Turn {
+    let Some(member) = load.member.take() else { return Turn::Alone(load) };
     let party = member.party.clone();
     let mut state = party.state.lock();
     let has_paid = state.coming.iter().any(|coming| coming.id == member.id && coming.paid_for.is_some());
@@ -202,7 +205,7 @@ pub(crate) fn turn(mut load: Load) -> Result<Turn, Load> {
         if has_paid {
             load.course.permit.charge(load.decode_bytes);
         }
-        return Err(load);
+        return Turn::Alone(load);
     }
     if let Some(at) = state.decodes.iter().position(|decode| decode.demand.covers(&member.demand)) {
         if !has_paid {
@@ -219,7 +222,7 @@ pub(crate) fn turn(mut load: Load) -> Result<Turn, Load> {
         drop(state);
         // Leaving locks the party again.
         drop(member);
-        return Ok(turn);
+        return turn;
     }
     let id = state.next_id;
     state.next_id += 1;
@@ -228,7 +231,7 @@ pub(crate) fn turn(mut load: Load) -> Result<Turn, Load> {
     drop(state);
     let is_joint = demand != member.demand;
     drop(member);
-    Ok(Turn::Decodes(load, Lead { party, id, demand, is_joint, charge }))
+    Turn::Decodes(load, Lead { party, id, demand, is_joint, charge })
 }
 
 impl State {
