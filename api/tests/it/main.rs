@@ -7,6 +7,7 @@ mod catalog;
 mod delivery;
 mod doubles;
 mod http;
+mod memory;
 mod overload;
 mod serve;
 mod sharing;
