@@ -5,6 +5,7 @@ use crate::auth::signature::SignaturePolicy;
 use crate::catalog::postgres::PostgresCatalog;
 use crate::catalog::sqlite::SqliteCatalog;
 use crate::catalog::{Catalog, CatalogError};
+use crate::config::budget::MemoryBudget;
 use crate::config::{CatalogConfig, Config, ProfileChoice, RendererChoice, secret_key};
 use crate::demo;
 use crate::domain::CloudName;
@@ -143,13 +144,14 @@ impl App {
     ) -> Result<App, AppError> {
         let limits = limits(&config);
         let detector = FaceDetector::new().map_err(|error| AppError::Renderer(error.to_string()))?;
-        let cache_bytes = config.cache.url_cache_bytes;
+        let memory = config.memory(chosen.backend.is_some());
+        tracing::info!(%memory, "memory");
         let scheduler = Arc::new(Scheduler::start(
             SchedulerConfig {
                 n_threads: config.render.threads,
                 max_waiting_interactive: config.scheduler.queue_length,
                 max_waiting_eager: config.scheduler.queue_length,
-                budget_bytes: config.scheduler.memory_budget_bytes - cache_bytes,
+                budget_bytes: memory.renderings,
                 ..SchedulerConfig::default()
             },
             Arc::new(CpuBackend::new()),
@@ -159,7 +161,7 @@ impl App {
         )?);
         let deriver = Deriver::new(catalog.clone(), blobs.clone(), scheduler.clone(), limits.clone(), profile(&config));
         let shared = matches!(config.catalog, CatalogConfig::Postgres(_));
-        let cache = DeliveryCache::new(cache_bytes as usize, shared.then_some(SHARED_CACHE_AGE));
+        let cache = DeliveryCache::new(memory.url_cache as usize, shared.then_some(SHARED_CACHE_AGE));
         let meter = Arc::new(Meter::default());
         let uses = Arc::new(Uses::default());
         let most_bytes = config.cache.derived_max_bytes;
@@ -190,7 +192,7 @@ impl App {
                 max_upload_bytes: config.http.max_upload_bytes,
                 policy: SignaturePolicy { accept_v1: config.http.accept_signature_v1 },
                 max_uploads: 256,
-                inspect_budget_bytes: config.scheduler.memory_budget_bytes / 4,
+                inspect_budget_bytes: memory.uploads,
             },
         );
         let renderer = chosen.reason.clone();
@@ -200,6 +202,7 @@ impl App {
             metrics: Arc::new(Metrics {
                 scheduler: scheduler.clone(),
                 cache,
+                memory,
                 keeper: keeper.clone(),
                 renderer: renderer.clone(),
             }),
@@ -305,6 +308,7 @@ struct Metrics {
     scheduler: Arc<Scheduler>,
     cache: DeliveryCache,
     keeper: Arc<DerivedKeeper>,
+    memory: MemoryBudget,
     renderer: String,
 }
 
@@ -314,6 +318,11 @@ impl MetricsText for Metrics {
         let label: String = self.renderer.chars().filter(|c| !matches!(c, '"' | '\\' | '\n')).collect();
         text += "# HELP tintype_renderer_info What renders, and why.\n# TYPE tintype_renderer_info gauge\n";
         text += &format!("tintype_renderer_info{{renderer=\"{label}\"}} 1\n");
+        text += "# HELP tintype_memory_budget_bytes Memory that each part of the server may use.\n";
+        text += "# TYPE tintype_memory_budget_bytes gauge\n";
+        for (part, bytes) in self.memory.parts() {
+            text += &format!("tintype_memory_budget_bytes{{part=\"{part}\"}} {bytes}\n");
+        }
         text += "# HELP tintype_url_cache_bytes Bytes of finished answers in memory.\n";
         text += "# TYPE tintype_url_cache_bytes gauge\n";
         text += &format!("tintype_url_cache_bytes {}\n", self.cache.bytes());

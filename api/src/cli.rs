@@ -189,8 +189,10 @@ fn doctor(flags: &ArgMatches) -> Result<(), String> {
         ));
     }
     let mut problems = 0;
+    let mut has_gpu = false;
     match app::choose_renderer(config.render.renderer, config.scheduler.memory_budget_bytes / 2) {
         Ok(choice) => {
+            has_gpu = choice.backend.is_some();
             print(&format!("renderer: {}", choice.reason));
         }
         Err(error) => {
@@ -198,11 +200,8 @@ fn doctor(flags: &ArgMatches) -> Result<(), String> {
             print(&format!("renderer: PROBLEM: {error}"));
         }
     }
-    print(&format!(
-        "threads: {}, memory for rendering: {} MB",
-        config.render.threads,
-        config.scheduler.memory_budget_bytes >> 20
-    ));
+    print(&format!("threads: {}, and as many of low priority for eager pictures", config.render.threads));
+    print(&format!("memory: {}", config.memory(has_gpu)));
     print("reads: jpg, png, webp\nwrites: jpg (mozjpeg), png, webp (libwebp), avif (rav1e)");
     let stores = runtime()?.block_on(async {
         let catalog = async {

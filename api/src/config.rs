@@ -1,6 +1,7 @@
 //! Configuration: flags over `TINTYPE_*` variables over `tintype.toml` over defaults. The only module that reads the
 //! environment.
 
+pub mod budget;
 pub mod machine;
 pub mod secret_key;
 pub mod source;
@@ -199,6 +200,11 @@ impl Config {
         };
         config.validate()?;
         Ok(config)
+    }
+
+    /// How the memory is shared out.
+    pub fn memory(&self, has_gpu: bool) -> budget::MemoryBudget {
+        budget::MemoryBudget::split(self.scheduler.memory_budget_bytes, self.cache.url_cache_bytes, has_gpu)
     }
 
     /// Limits between and within values that parsing alone does not see.

@@ -1,5 +1,11 @@
 //! Joins decoding, planning, a backend and encoding.
 
+mod coefficients;
+mod share;
+
+pub use coefficients::coefficient_bytes;
+pub use share::{BaseDemand, SharedBase, decode_base, prepare_from};
+
 use crate::backend::{Job, Output, Source};
 use crate::codec::{self, Encoded};
 use crate::cpu;
@@ -88,6 +94,17 @@ pub fn cost_bytes(request: &Request, limits: &Limits) -> Result<u64> {
 ///
 /// Errors: what the planner refuses, and sources that cannot be decoded.
 pub fn prepare(request: &Request, sources: &[Bytes], faces: &FaceDetector, limits: &Limits) -> Result<Prepared> {
+    prepare_with(None, request, sources, faces, limits)
+}
+
+/// The same with a base that is decoded already, when there is one.
+fn prepare_with(
+    base: Option<&SharedBase>,
+    request: &Request,
+    sources: &[Bytes],
+    faces: &FaceDetector,
+    limits: &Limits,
+) -> Result<Prepared> {
     let ids = source_ids(request);
     if ids.len() != sources.len() {
         return Err(Error::Device(format!("{} sources were read, {} are needed", sources.len(), ids.len())));
@@ -113,7 +130,10 @@ pub fn prepare(request: &Request, sources: &[Bytes], faces: &FaceDetector, limit
     let mut frames = Vec::with_capacity(sources.len());
     let mut decoded = Vec::with_capacity(sources.len());
     for (source, bytes) in sources.iter().enumerate() {
-        let (frame, given) = decode(&plan, source, bytes, limits)?;
+        let (frame, given) = match base {
+            Some(base) if source == 0 => base.lend(),
+            _ => decode(&plan, source, bytes, limits)?,
+        };
         frames.push(frame);
         decoded.push(given);
     }
@@ -128,10 +148,12 @@ fn decode(plan: &plan::Plan, source: usize, bytes: &[u8], limits: &Limits) -> Re
         let nothing = Size::new(1, 1);
         return Ok((Source::Rgba(Arc::new(Frame::filled(nothing, [0; 4]))), Decoded::whole(nothing)));
     }
-    let demand = &plan.sources[source];
-    if plan.only_resamples(source)
-        && let Some((planes, given)) = codec::decode_planes(bytes, demand, limits)?
-    {
+    decode_demand(&plan.sources[source], plan.only_resamples(source), bytes, limits)
+}
+
+/// What is demanded, in planes where possible when it is only resampled.
+fn decode_demand(demand: &Demand, resampled: bool, bytes: &[u8], limits: &Limits) -> Result<(Source, Decoded)> {
+    if resampled && let Some((planes, given)) = codec::decode_planes(bytes, demand, limits)? {
         return Ok((Source::Planar(Arc::new(planes)), given));
     }
     let (frame, given) = codec::decode(bytes, demand, limits)?;

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll};
 use tokio::sync::{Notify, oneshot};
 
@@ -43,6 +44,7 @@ pub(crate) enum Refused {
 pub(crate) struct Occupancy {
     pub jobs: usize,
     pub bytes: u64,
+    pub running: PerLane<usize>,
     pub waiting: PerLane<usize>,
 }
 
@@ -148,6 +150,7 @@ impl Admission {
         Occupancy {
             jobs: total.jobs,
             bytes: total.bytes,
+            running: PerLane { interactive: state.used.interactive.jobs, eager: state.used.eager.jobs },
             waiting: PerLane { interactive: state.queues.interactive.len(), eager: state.queues.eager.len() },
         }
     }
@@ -189,7 +192,8 @@ impl Shared {
             state.turn.served(lane, eager_waits);
             state.used[lane].jobs += 1;
             state.used[lane].bytes += head.bytes;
-            grants.push((head.grant, Permit { shared: self.clone(), lane, bytes: head.bytes }));
+            let bytes = AtomicU64::new(head.bytes);
+            grants.push((head.grant, Permit { shared: self.clone(), lane, bytes }));
         }
         grants
     }
@@ -201,9 +205,9 @@ impl Shared {
         used.jobs == 0 || (used.jobs < max_jobs && used.bytes.saturating_add(bytes) <= max_bytes)
     }
 
-    fn release(self: &Arc<Self>, lane: Lane, bytes: u64) {
+    fn release(self: &Arc<Self>, lane: Lane, jobs: usize, bytes: u64) {
         let mut state = self.state.lock();
-        state.used[lane].jobs -= 1;
+        state.used[lane].jobs -= jobs;
         state.used[lane].bytes -= bytes;
         self.settle(state);
     }
@@ -271,24 +275,73 @@ impl Drop for Waiter {
 pub(crate) struct Permit {
     shared: Arc<Shared>,
     lane: Lane,
-    bytes: u64,
+    /// Changed under the lock of admission only.
+    bytes: AtomicU64,
 }
 
 impl Permit {
+    /// The lane whose share it is of.
+    pub fn lane(&self) -> Lane {
+        self.lane
+    }
+
     /// Adds bytes that are there already, such as sources that were read. May overdraw the budget; others then wait longer.
-    pub fn charge(&mut self, bytes: u64) {
+    pub fn charge(&self, bytes: u64) {
         let mut state = self.shared.state.lock();
         let used = &mut state.used[self.lane].bytes;
         // Whatever the counter cannot hold is not charged, so that the release is exact.
         let charged = bytes.min(u64::MAX - *used);
         *used += charged;
-        self.bytes += charged;
+        self.bytes.fetch_add(charged, Relaxed);
+    }
+
+    /// Moves so many of its bytes, or all it has, into a charge of their own.
+    pub fn split(&self, bytes: u64) -> Charge {
+        let _state = self.shared.state.lock();
+        let moved = bytes.min(self.bytes.load(Relaxed));
+        self.bytes.fetch_sub(moved, Relaxed);
+        Charge { shared: self.shared.clone(), lane: self.lane, bytes: moved }
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.shared.release(self.lane, self.bytes);
+        self.shared.release(self.lane, 1, *self.bytes.get_mut());
+    }
+}
+
+/// Bytes of what several works hold together, given back on drop. It has no slot: it only lives as long as works that do.
+pub(crate) struct Charge {
+    shared: Arc<Shared>,
+    lane: Lane,
+    bytes: u64,
+}
+
+impl Charge {
+    /// Takes the bytes of another charge over.
+    pub fn absorb(&mut self, mut other: Charge) {
+        debug_assert!(self.lane == other.lane, "charges of two lanes are counted apart");
+        self.bytes += std::mem::take(&mut other.bytes);
+    }
+
+    /// Gives back what exceeds so many bytes.
+    pub fn trim(&mut self, bytes: u64) {
+        let excess = self.bytes.saturating_sub(bytes);
+        if excess > 0 {
+            self.bytes -= excess;
+            self.shared.release(self.lane, 0, excess);
+        }
+    }
+
+    #[cfg(test)]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.shared.release(self.lane, 0, self.bytes);
     }
 }
 

@@ -144,7 +144,7 @@ fn a_promoted_waiter_passes_the_eager_ones() {
 #[test]
 fn charged_bytes_hold_others_back_and_come_back_exactly() {
     let admission = admission(9, 100, 9);
-    let mut permit = granted(&mut admission.ask(Lane::Interactive, 50).unwrap()).unwrap();
+    let permit = granted(&mut admission.ask(Lane::Interactive, 50).unwrap()).unwrap();
     permit.charge(70);
     assert_eq!(admission.occupancy().bytes, 120);
     let mut next = admission.ask(Lane::Interactive, 1).unwrap();
@@ -231,4 +231,22 @@ proptest! {
         drop((waiting, permits));
         prop_assert_eq!(admission.occupancy(), Occupancy::default());
     }
+}
+
+#[test]
+fn bytes_that_are_split_off_outlive_the_permit_and_free_no_slot() {
+    let admission = admission(1, 100, 9);
+    let permit = granted(&mut admission.ask(Lane::Eager, 70).unwrap()).unwrap();
+    let mut charge = permit.split(50);
+    assert_eq!((charge.bytes(), admission.occupancy().bytes, admission.occupancy().jobs), (50, 70, 1));
+    assert_eq!(permit.split(1000).bytes(), 20, "there is no more than the permit has");
+    assert_eq!(admission.occupancy().bytes, 50);
+    drop(permit);
+    assert_eq!((admission.occupancy().bytes, admission.occupancy().jobs), (50, 0));
+    let mut large = admission.ask(Lane::Interactive, 60).unwrap();
+    assert!(granted(&mut large).is_none());
+    charge.trim(40);
+    assert!(granted(&mut large).is_some(), "what is trimmed makes room");
+    drop((charge, large));
+    assert_eq!(admission.occupancy(), Occupancy::default());
 }

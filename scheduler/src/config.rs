@@ -11,7 +11,8 @@ const MAX_THREADS: usize = 1024;
 /// Bounds of everything that can pile up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// Threads that decode, encode and run the CPU backend.
+    /// Threads that decode, encode and run the CPU backend for interactive works; as many again do so for eager ones, with
+    /// the lowest priority.
     pub n_threads: usize,
     /// Works that hold a permit at once.
     pub max_in_flight: usize,
@@ -19,6 +20,9 @@ pub struct Config {
     pub max_waiting_interactive: usize,
     /// Eager works that wait for a permit at most; one more is answered Busy.
     pub max_waiting_eager: usize,
+    /// An interactive work that would have to wait for longer than this, by what works take of late, is answered Busy at
+    /// once. Nobody who finds a free thread is refused.
+    pub max_wait: Duration,
     /// Bytes that all permits together may stand for. A work that costs more than this can never run.
     pub budget_bytes: u64,
     /// Jobs of one batch at most.
@@ -40,6 +44,7 @@ impl Default for Config {
             max_in_flight: 2 * batch_max_jobs + n_threads,
             max_waiting_interactive: 256,
             max_waiting_eager: 256,
+            max_wait: Duration::from_secs(5),
             budget_bytes: 512 << 20,
             batch_max_jobs,
             batch_max_bytes: 512 << 20,

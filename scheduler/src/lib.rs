@@ -13,8 +13,11 @@ mod engine;
 mod flight;
 mod lane;
 mod metrics;
+mod pace;
+mod party;
 mod pipeline;
 mod pool;
+mod priority;
 mod scheduler;
 mod work;
 
@@ -25,4 +28,4 @@ pub use lane::{Lane, PerLane, Turn};
 pub use metrics::{Histogram, MetricsSnapshot, Outcome, Stage};
 pub use pipeline::{Pipeline, RenderPipeline};
 pub use scheduler::Scheduler;
-pub use work::{Rendered, SourceError, SourceReader, Timings, Work, WorkError, WorkKey};
+pub use work::{Rendered, SourceError, SourceKey, SourceReader, Timings, Work, WorkError, WorkKey};

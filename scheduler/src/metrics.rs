@@ -162,6 +162,8 @@ pub(crate) struct Metrics {
     batch_bytes: AtomicU64,
     renders_cpu: AtomicU64,
     renders_gpu: AtomicU64,
+    decodes: AtomicU64,
+    shared: AtomicU64,
     fallbacks: Mutex<BTreeMap<&'static str, u64>>,
     stages: [LiveHistogram; Stage::ALL.len()],
 }
@@ -179,6 +181,14 @@ impl Metrics {
         self.stop_reasons[reason as usize].fetch_add(1, Relaxed);
         self.batch_jobs.fetch_add(n_jobs as u64, Relaxed);
         self.batch_bytes.fetch_add(bytes, Relaxed);
+    }
+
+    pub fn decoded(&self) {
+        self.decodes.fetch_add(1, Relaxed);
+    }
+
+    pub fn shared(&self) {
+        self.shared.fetch_add(1, Relaxed);
     }
 
     pub fn fallback(&self, label: &'static str) {
@@ -212,6 +222,8 @@ impl Metrics {
             batch_bytes: self.batch_bytes.load(Relaxed),
             renders_cpu: self.renders_cpu.load(Relaxed),
             renders_gpu: self.renders_gpu.load(Relaxed),
+            decodes: self.decodes.load(Relaxed),
+            decodes_shared: self.shared.load(Relaxed),
             fallbacks: self.fallbacks.lock().clone(),
             gpu_usable,
             stages: Stage::ALL.map(|stage| (stage, self.stages[stage as usize].snapshot())),
@@ -243,6 +255,10 @@ pub struct MetricsSnapshot {
     pub renders_cpu: u64,
     /// Pictures that the GPU backend made.
     pub renders_gpu: u64,
+    /// Times that the base of a work, or of several, was decoded.
+    pub decodes: u64,
+    /// Works that started from a decode that was made for another.
+    pub decodes_shared: u64,
     /// Jobs that the GPU should have run and did not, by [`tintype_render::backend::FallbackReason::label`].
     pub fallbacks: BTreeMap<&'static str, u64>,
     /// `None` without a GPU, `Some(false)` once it is lost.
@@ -293,6 +309,9 @@ impl fmt::Display for MetricsSnapshot {
         head(f, "tintype_renders_total", "counter", "pictures by the backend that made them")?;
         writeln!(f, "tintype_renders_total{{backend=\"cpu\"}} {}", self.renders_cpu)?;
         writeln!(f, "tintype_renders_total{{backend=\"gpu\"}} {}", self.renders_gpu)?;
+        plain(f, "tintype_decodes_total", "counter", "decodes of a base", self.decodes)?;
+        let help = "works that started from a decode made for another";
+        plain(f, "tintype_decodes_shared_total", "counter", help, self.decodes_shared)?;
         head(f, "tintype_fallbacks_total", "counter", "jobs that the gpu left to the cpu, by reason")?;
         for (reason, count) in &self.fallbacks {
             writeln!(f, "tintype_fallbacks_total{{reason=\"{reason}\"}} {count}")?;

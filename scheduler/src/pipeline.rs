@@ -4,7 +4,7 @@ use bytes::Bytes;
 use std::sync::Arc;
 use tintype_render::backend::Output;
 use tintype_render::face::FaceDetector;
-use tintype_render::pipeline::{self, Picture, Prepared, Request};
+use tintype_render::pipeline::{self, BaseDemand, Picture, Prepared, Request, SharedBase};
 use tintype_render::plan::Encoding;
 use tintype_render::{Limits, Result};
 
@@ -15,6 +15,18 @@ pub trait Pipeline: Send + Sync {
 
     /// Decodes and binds; `sources` are in the order of [`pipeline::source_ids`].
     fn prepare(&self, request: &Request, sources: &[Bytes]) -> Result<Prepared>;
+
+    /// What the request needs of its base, when it can share the decode of it with others. Quick, like `cost_bytes`.
+    fn base_demand(&self, request: &Request) -> Option<BaseDemand>;
+
+    /// Decodes a base for every request whose demand is covered.
+    fn decode_base(&self, bytes: &Bytes, demand: &BaseDemand) -> Result<SharedBase>;
+
+    /// As `prepare`, with the base decoded already.
+    fn prepare_from(&self, base: &SharedBase, request: &Request, sources: &[Bytes]) -> Result<Prepared>;
+
+    /// Bytes that decoding these sources takes beside what `cost_bytes` says, as only they can tell. Quick.
+    fn hidden_bytes(&self, sources: &[Bytes]) -> u64;
 
     /// Encodes.
     fn finish(&self, output: Output, encoding: &Encoding) -> Result<Picture>;
@@ -40,6 +52,23 @@ impl Pipeline for RenderPipeline {
 
     fn prepare(&self, request: &Request, sources: &[Bytes]) -> Result<Prepared> {
         pipeline::prepare(request, sources, &self.faces, &self.limits)
+    }
+
+    fn base_demand(&self, request: &Request) -> Option<BaseDemand> {
+        BaseDemand::of(request, &self.limits)
+    }
+
+    fn decode_base(&self, bytes: &Bytes, demand: &BaseDemand) -> Result<SharedBase> {
+        pipeline::decode_base(bytes, demand, &self.limits)
+    }
+
+    fn prepare_from(&self, base: &SharedBase, request: &Request, sources: &[Bytes]) -> Result<Prepared> {
+        pipeline::prepare_from(base, request, sources, &self.faces, &self.limits)
+    }
+
+    fn hidden_bytes(&self, sources: &[Bytes]) -> u64 {
+        // One source is decoded at a time.
+        sources.iter().map(|bytes| pipeline::coefficient_bytes(bytes)).max().unwrap_or(0)
     }
 
     fn finish(&self, output: Output, encoding: &Encoding) -> Result<Picture> {

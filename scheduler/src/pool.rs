@@ -1,6 +1,7 @@
 //! Bounded CPU threads for decoding, encoding and the CPU backend.
 
-use crate::lane::{Lane, PerLane, Turn};
+use crate::lane::{Lane, PerLane};
+use crate::priority::give_way;
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -18,60 +19,43 @@ pub(crate) enum Order {
     Closing,
 }
 
-/// Named threads in front of one queue of two lanes.
+/// Named threads for each lane, all started once, and a queue in front of them.
 ///
-/// Every queued task holds a permit, so admission bounds the queue. Eager tasks leave one thread free where there are two or
-/// more, because a thread that encodes cannot be interrupted; where there is one, the turn shares it.
+/// Every queued task holds a permit, so admission bounds the queues. Eager tasks have threads of their own that give way to
+/// all others, because a thread that encodes cannot be interrupted: they use what interactive ones leave.
 pub(crate) struct Pool {
-    shared: Arc<Shared>,
+    groups: PerLane<Arc<Group>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
-struct Shared {
+/// The threads of one lane.
+struct Group {
+    lane: Lane,
     state: Mutex<State>,
     wake: Condvar,
-    max_eager: usize,
 }
 
 #[derive(Default)]
 struct State {
-    opening: PerLane<VecDeque<Task>>,
-    closing: PerLane<VecDeque<Task>>,
-    n_eager_running: usize,
-    turn: Turn,
+    opening: VecDeque<Task>,
+    closing: VecDeque<Task>,
     closed: bool,
 }
 
-impl State {
-    fn waits(&self, lane: Lane) -> bool {
-        !self.closing[lane].is_empty() || !self.opening[lane].is_empty()
-    }
-
-    fn next(&mut self, max_eager: usize) -> Option<(Lane, Task)> {
-        let eager_waits = self.waits(Lane::Eager);
-        let eager_may = eager_waits && self.n_eager_running < max_eager;
-        let lane = self.turn.peek(self.waits(Lane::Interactive), eager_may)?;
-        let task = self.closing[lane].pop_front().or_else(|| self.opening[lane].pop_front())?;
-        self.turn.served(lane, eager_waits);
-        if lane == Lane::Eager {
-            self.n_eager_running += 1;
-        }
-        Some((lane, task))
-    }
-}
-
 impl Pool {
+    /// Starts so many threads for each lane.
     pub fn start(n_threads: usize) -> std::io::Result<Self> {
-        let shared = Arc::new(Shared {
-            state: Mutex::default(),
-            wake: Condvar::new(),
-            max_eager: n_threads.saturating_sub(1).max(1),
-        });
+        let group = |lane| Arc::new(Group { lane, state: Mutex::default(), wake: Condvar::new() });
+        let groups = PerLane { interactive: group(Lane::Interactive), eager: group(Lane::Eager) };
         // Threads that did start end when this is dropped on the way out.
-        let pool = Pool { shared, threads: Mutex::default() };
-        for index in 0..n_threads {
-            let shared = pool.shared.clone();
-            let thread = Builder::new().name(format!("tintype-cpu-{index}")).spawn(move || shared.run())?;
+        let pool = Pool { groups, threads: Mutex::default() };
+        for (lane, index) in Lane::ALL.into_iter().flat_map(|lane| (0..n_threads).map(move |index| (lane, index))) {
+            let group = pool.groups[lane].clone();
+            let name = match lane {
+                Lane::Interactive => format!("tintype-cpu-{index}"),
+                Lane::Eager => format!("tintype-low-{index}"),
+            };
+            let thread = Builder::new().name(name).spawn(move || group.run())?;
             pool.threads.lock().push(thread);
         }
         Ok(pool)
@@ -79,28 +63,31 @@ impl Pool {
 
     /// Queues a task. After the pool was closed the task is dropped unrun.
     pub fn spawn(&self, lane: Lane, order: Order, task: Task) {
-        let mut state = self.shared.state.lock();
+        let group = &self.groups[lane];
+        let mut state = group.state.lock();
         if state.closed {
             drop(state);
             return drop(task);
         }
-        let queues = match order {
-            Order::Opening => &mut state.opening,
-            Order::Closing => &mut state.closing,
-        };
-        queues[lane].push_back(task);
+        match order {
+            Order::Opening => state.opening.push_back(task),
+            Order::Closing => state.closing.push_back(task),
+        }
         drop(state);
-        self.shared.wake.notify_one();
+        group.wake.notify_one();
     }
 
     /// Drops what is queued; threads end after the task they are at.
     pub fn close(&self) {
-        let mut state = self.shared.state.lock();
-        state.closed = true;
-        let queued = (std::mem::take(&mut state.opening), std::mem::take(&mut state.closing));
-        drop(state);
-        self.shared.wake.notify_all();
-        drop(queued);
+        for lane in Lane::ALL {
+            let group = &self.groups[lane];
+            let mut state = group.state.lock();
+            state.closed = true;
+            let queued = (std::mem::take(&mut state.opening), std::mem::take(&mut state.closing));
+            drop(state);
+            group.wake.notify_all();
+            drop(queued);
+        }
     }
 
     /// Waits for the threads to end. Blocks; for use after [`Pool::close`], never from a thread of the pool.
@@ -119,23 +106,19 @@ impl Drop for Pool {
     }
 }
 
-impl Shared {
+impl Group {
     fn run(&self) {
+        if self.lane == Lane::Eager && !give_way() {
+            tracing::warn!("threads for eager work could not be given a low priority");
+        }
         let mut state = self.state.lock();
         loop {
-            if let Some((lane, task)) = state.next(self.max_eager) {
+            if let Some(task) = state.closing.pop_front().or_else(|| state.opening.pop_front()) {
                 drop(state);
                 if catch_unwind(AssertUnwindSafe(task)).is_err() {
-                    tracing::error!(task.lane = lane.label(), "a task of the pool panicked outside of a stage");
+                    tracing::error!(task.lane = self.lane.label(), "a task of the pool panicked outside of a stage");
                 }
                 state = self.state.lock();
-                if lane == Lane::Eager {
-                    state.n_eager_running -= 1;
-                    // Threads that had to leave eager work alone may take it now.
-                    if state.waits(Lane::Eager) {
-                        self.wake.notify_one();
-                    }
-                }
             } else if state.closed {
                 return;
             } else {
@@ -152,7 +135,7 @@ mod tests {
     use std::sync::mpsc;
 
     /// Queues named tasks behind one that holds the only thread, and gives the order in which they ran.
-    fn order_of(tasks: &[(Lane, Order, &'static str)]) -> Vec<&'static str> {
+    fn order_of(tasks: &[(Order, &'static str)]) -> Vec<&'static str> {
         let pool = Pool::start(1).unwrap();
         let (open, gate) = mpsc::channel::<()>();
         let (ran, log) = mpsc::channel();
@@ -166,9 +149,9 @@ mod tests {
             }),
         );
         begins.recv().unwrap();
-        for &(lane, order, name) in tasks {
+        for &(order, name) in tasks {
             let ran = ran.clone();
-            pool.spawn(lane, order, Box::new(move || ran.send(name).unwrap()));
+            pool.spawn(Lane::Interactive, order, Box::new(move || ran.send(name).unwrap()));
         }
         open.send(()).unwrap();
         drop(ran);
@@ -176,44 +159,31 @@ mod tests {
     }
 
     #[test]
-    fn interactive_goes_first_and_eager_has_its_share() {
-        use Lane::{Eager, Interactive};
+    fn what_ends_a_render_goes_first() {
         use Order::{Closing, Opening};
-        let order = order_of(&[
-            (Eager, Opening, "e1"),
-            (Eager, Closing, "e2"),
-            (Interactive, Opening, "i1"),
-            (Interactive, Opening, "i2"),
-            (Interactive, Closing, "i3"),
-            (Interactive, Opening, "i4"),
-        ]);
-        assert_eq!(order, ["i3", "i1", "i2", "e2", "i4", "e1"]);
+        let order = order_of(&[(Opening, "o1"), (Opening, "o2"), (Closing, "c1"), (Opening, "o3"), (Closing, "c2")]);
+        assert_eq!(order, ["c1", "c2", "o1", "o2", "o3"]);
     }
 
     #[test]
-    fn eager_tasks_leave_one_thread_free() {
-        let pool = Pool::start(2).unwrap();
+    fn eager_tasks_have_threads_of_their_own() {
+        let pool = Pool::start(1).unwrap();
         let (open, gate) = mpsc::channel::<()>();
-        let gate = Arc::new(Mutex::new(gate));
         let (ran, log) = mpsc::channel();
-        for _ in 0..4 {
-            let (gate, ran) = (gate.clone(), ran.clone());
-            pool.spawn(
-                Lane::Eager,
-                Order::Opening,
-                Box::new(move || {
-                    gate.lock().recv().unwrap();
-                    ran.send("eager").unwrap();
-                }),
-            );
-        }
+        let eager = ran.clone();
+        pool.spawn(
+            Lane::Eager,
+            Order::Opening,
+            Box::new(move || {
+                gate.recv().unwrap();
+                eager.send("eager").unwrap();
+            }),
+        );
         pool.spawn(Lane::Interactive, Order::Opening, Box::new(move || ran.send("interactive").unwrap()));
-        // No eager task can end before this receives: only the free thread can have run it.
+        // The eager task cannot end before this receives.
         assert_eq!(log.recv().unwrap(), "interactive");
-        for _ in 0..4 {
-            open.send(()).unwrap();
-        }
-        assert_eq!(log.iter().count(), 4);
+        open.send(()).unwrap();
+        assert_eq!(log.recv().unwrap(), "eager");
     }
 
     #[test]

@@ -41,6 +41,17 @@ impl fmt::Debug for WorkKey {
     }
 }
 
+/// Names the content of a base: works of one key read the same bytes, so that only one of them has to read and decode them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SourceKey([u8; 32]);
+
+impl SourceKey {
+    /// Wraps a digest that no two contents share.
+    pub const fn new(digest: [u8; 32]) -> Self {
+        SourceKey(digest)
+    }
+}
+
 /// One picture to be made.
 #[derive(Clone)]
 pub struct Work {
@@ -50,6 +61,8 @@ pub struct Work {
     pub request: Request,
     /// Where the compressed pictures come from; asked only after the work was admitted.
     pub sources: Arc<dyn SourceReader>,
+    /// What the base is; `None` shares nothing with others.
+    pub base: Option<SourceKey>,
     /// Work that is not being decoded by then is dropped with [`WorkError::Expired`]. When several tickets share a flight,
     /// the latest deadline counts.
     pub deadline: Option<tokio::time::Instant>,

@@ -51,7 +51,7 @@ pub const KEYS: &[Key] = &[
     key(
         "memory_budget_mb",
         "",
-        "Memory for all renderings at once. Default: three quarters of the container's limit, else half of the memory.",
+        "Memory for renderings, uploads and caches together. Default: three quarters of the container's limit, else half of the memory.",
     ),
     key("queue_length", "256", "Renderings that may wait before the server answers that it is busy."),
     key("url_cache_mb", "32", "Memory for finished answers."),

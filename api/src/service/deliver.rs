@@ -13,7 +13,7 @@ use crate::catalog::Catalog;
 use crate::domain::{
     AccessMode, Asset, AssetKey, BlobKey, Cloud, CloudName, DeliveryType, DerivedKey, PublicId, ResourceType,
 };
-use crate::storage::BlobStore;
+use crate::storage::{BlobStore, StorageError};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt;
@@ -31,6 +31,30 @@ use tintype_scheduler::Lane;
 
 /// Originals up to this size are kept in the URL cache; larger ones are streamed from the store.
 const CACHED_ORIGINAL_BYTES: u64 = 1024 * 1024;
+
+/// Times that an address is looked up whose original is gone when it is to be read: a picture that is overwritten all the
+/// time must not keep a request for ever.
+const MOST_TRIES: u32 = 4;
+
+/// Why one look at the catalog gave no answer.
+enum Miss {
+    /// What it named is not there any more.
+    Gone(String),
+    Error(DeliveryError),
+}
+
+impl From<DeliveryError> for Miss {
+    fn from(error: DeliveryError) -> Self {
+        Miss::Error(error)
+    }
+}
+
+fn from_storage_error(error: StorageError) -> Miss {
+    match error {
+        StorageError::NotFound(_) => Miss::Gone(error.to_string()),
+        other => Miss::Error(internal(other)),
+    }
+}
 
 /// How delivery behaves.
 #[derive(Debug, Clone)]
@@ -213,15 +237,43 @@ impl Deliver for Delivery {
             return Ok(self.answer_kept(&kept, request.head));
         }
         let url_key = UrlKey { path: request.path.clone(), accept_class: class };
+        let mut tries = 1;
+        loop {
+            match self.answer(&request, &url_key).await {
+                Err(Miss::Gone(why)) if tries < MOST_TRIES => {
+                    tracing::debug!(path = request.path, why, "an original was replaced while it was delivered");
+                    tries += 1;
+                }
+                Err(Miss::Gone(why)) => return Err(DeliveryError::Internal(why)),
+                Err(Miss::Error(error)) => return Err(error),
+                Ok(answer) => return Ok(answer),
+            }
+        }
+    }
+
+    fn kept(&self, path: &str, accept: Option<&str>, write: &dyn Fn(DeliveryAnswer) -> Bytes) -> Option<KeptAnswer> {
+        let kept = self.cache.get(path, class_bits(accept_class(accept)))?;
+        let head = kept.head.get_or_init(|| write(kept.answer())).clone();
+        if !head.is_empty() {
+            self.count(&kept, false);
+        }
+        Some(KeptAnswer { head, body: kept.bytes.clone() })
+    }
+}
+
+impl Delivery {
+    /// The answer by what the catalog says now.
+    async fn answer(&self, request: &DeliveryRequest, url_key: &UrlKey) -> Result<DeliveryAnswer, Miss> {
+        let accept = accept_class(request.accept.as_deref());
         let started = Instant::now();
         let (cloud, address) = self.address(&request.path).await?;
         let epoch = self.cache.epochs().current(&cloud.id);
         if address.resource_type.to_string() != "image" {
-            return Err(
-                tintype_render::Error::unsupported(format!("delivery of {} assets", address.resource_type)).into()
-            );
+            let what = format!("delivery of {} assets", address.resource_type);
+            return Err(DeliveryError::from(tintype_render::Error::unsupported(what)).into());
         }
-        let transformation = Arc::new(language::parse(&address.transformation, self.deriver.limits())?);
+        let transformation = language::parse(&address.transformation, self.deriver.limits());
+        let transformation = Arc::new(transformation.map_err(DeliveryError::from)?);
         let asset = find_asset(self.catalog.as_ref(), &cloud, &address).await?;
         let extension = extension_format(&address, &asset)?;
         let original = Deriver::is_original(&transformation, &asset, extension);
@@ -247,7 +299,7 @@ impl Deliver for Delivery {
             let attachment = attachment(&transformation, &asset, &asset.format);
             let content = ContentFacts { file: original_facts, original: None };
             if asset.bytes <= CACHED_ORIGINAL_BYTES {
-                let bytes = self.store.read(&asset.blob).await.map_err(internal)?;
+                let bytes = self.store.read(&asset.blob).await.map_err(from_storage_error)?;
                 let kept = Kept {
                     bytes,
                     content_type,
@@ -262,8 +314,11 @@ impl Deliver for Delivery {
                     used: AtomicBool::new(false),
                     head: OnceLock::new(),
                 };
-                let kept = self.keep(url_key, kept, epoch);
+                let kept = self.keep(url_key.clone(), kept, epoch);
                 return Ok(DeliveryAnswer { timings: vec![lookup], ..self.answer_kept(&kept, request.head) });
+            }
+            if self.store.size(&asset.blob).await.map_err(internal)?.is_none() {
+                return Err(Miss::Gone(format!("blob {} is not in the store", asset.blob)));
             }
             self.meter.delivered(&cloud.id, if request.head { 0 } else { asset.bytes });
             let stored = StoredBlob { store: self.store.clone(), blob: asset.blob.clone(), bytes: asset.bytes };
@@ -282,11 +337,13 @@ impl Deliver for Delivery {
         }
 
         let purpose = Purpose { extension, accept, ..Purpose::default() };
-        let picture = self
-            .deriver
-            .derive(&asset, transformation.clone(), purpose, Lane::Interactive, false)
-            .await
-            .map_err(|error| self.derive_error(error))?;
+        let picture =
+            self.deriver.derive(&asset, transformation.clone(), purpose, Lane::Interactive, false).await.map_err(
+                |error| match error {
+                    DeriveError::Gone(why) => Miss::Gone(why),
+                    error => Miss::Error(self.derive_error(error)),
+                },
+            )?;
         if picture.counts {
             self.meter.transformed(&cloud.id);
         }
@@ -317,21 +374,10 @@ impl Deliver for Delivery {
             used: AtomicBool::new(false),
             head: OnceLock::new(),
         };
-        let kept = self.keep(url_key, kept, epoch);
+        let kept = self.keep(url_key.clone(), kept, epoch);
         Ok(DeliveryAnswer { timings, ..self.answer_kept(&kept, request.head) })
     }
 
-    fn kept(&self, path: &str, accept: Option<&str>, write: &dyn Fn(DeliveryAnswer) -> Bytes) -> Option<KeptAnswer> {
-        let kept = self.cache.get(path, class_bits(accept_class(accept)))?;
-        let head = kept.head.get_or_init(|| write(kept.answer())).clone();
-        if !head.is_empty() {
-            self.count(&kept, false);
-        }
-        Some(KeptAnswer { head, body: kept.bytes.clone() })
-    }
-}
-
-impl Delivery {
     fn derive_error(&self, error: DeriveError) -> DeliveryError {
         match error {
             DeriveError::Render(error) => DeliveryError::Render(error),

@@ -12,13 +12,16 @@ use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 use tintype_render::Limits;
 use tintype_render::language::{Format, Transformation, canonical};
 use tintype_render::pipeline::{FoundFaces, Request};
 use tintype_render::plan;
 use tintype_render::plan::facts::{Facts, Profile, Purpose, SourceFacts};
 use tintype_render::plan::geometry::{Orientation, RectF, Size};
-use tintype_scheduler::{Lane, Rendered, Scheduler, SourceError, SourceReader, Timings, Work, WorkError, WorkKey};
+use tintype_scheduler::{
+    Lane, Rendered, Scheduler, SourceError, SourceKey, SourceReader, Timings, Work, WorkError, WorkKey,
+};
 use tokio::task::JoinSet;
 
 /// Changes whenever the same plan gives other pixels. Stored on every row; rows below the least revision that is still
@@ -35,6 +38,9 @@ pub enum DeriveError {
     Busy,
     #[error("the server is shutting down")]
     ShuttingDown,
+    /// An original was replaced or deleted after its row was read: whoever reads the row again knows more.
+    #[error("the original is gone: {0}")]
+    Gone(String),
     #[error("catalog: {0}")]
     Catalog(#[from] CatalogError),
     #[error("storage: {0}")]
@@ -57,6 +63,24 @@ pub struct DerivedPicture {
     pub timings: Option<Timings>,
     /// Whether the rendering counts for this request; of all that shared it, it does for exactly one.
     pub counts: bool,
+}
+
+/// How long anybody waits for a picture that is not begun.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What there is of a picture.
+enum Known {
+    Kept(Box<DerivedPicture>),
+    Wanted(Box<Wanted>),
+}
+
+/// A picture that has to be rendered, or that somebody is just keeping.
+struct Wanted {
+    key: DerivedKey,
+    canonical: String,
+    layers: BTreeMap<String, Asset>,
+    fresh: Option<Arc<Rendered>>,
+    work: Work,
 }
 
 /// Renders derived pictures, or finds them.
@@ -114,10 +138,64 @@ impl Deriver {
         self: &Arc<Self>,
         asset: &Asset,
         transformation: Arc<Transformation>,
-        mut purpose: Purpose,
+        purpose: Purpose,
         lane: Lane,
         durable: bool,
     ) -> Result<DerivedPicture, DeriveError> {
+        match self.look_up(asset, transformation, purpose, lane).await? {
+            Known::Kept(picture) => Ok(*picture),
+            Known::Wanted(wanted) => {
+                let rendered = match &wanted.fresh {
+                    Some(rendered) => rendered.clone(),
+                    None => self.scheduler.submit(wanted.work.clone()).await.map_err(from_work_error)?,
+                };
+                self.complete(asset, *wanted, rendered, durable).await
+            }
+        }
+    }
+
+    /// Several pictures of one asset, in order: what has to be rendered shares the reading and decoding of the original.
+    pub async fn derive_all(
+        self: &Arc<Self>,
+        asset: &Asset,
+        pictures: Vec<(Arc<Transformation>, Purpose)>,
+        lane: Lane,
+        durable: bool,
+    ) -> Vec<Result<DerivedPicture, DeriveError>> {
+        let look_ups = pictures.into_iter().map(|(text, purpose)| self.look_up(asset, text, purpose, lane));
+        let known = futures::future::join_all(look_ups).await;
+        let is_work = |known: &Result<Known, DeriveError>| match known {
+            Ok(Known::Wanted(wanted)) if wanted.fresh.is_none() => Some(wanted.work.clone()),
+            _ => None,
+        };
+        let mut tickets = self.scheduler.submit_all(known.iter().filter_map(is_work).collect()).into_iter();
+        let answers = known.into_iter().map(|known| {
+            let ticket = if is_work(&known).is_some() { tickets.next() } else { None };
+            async move {
+                match known? {
+                    Known::Kept(picture) => Ok(*picture),
+                    Known::Wanted(wanted) => {
+                        let rendered = match (&wanted.fresh, ticket) {
+                            (Some(rendered), _) => rendered.clone(),
+                            (None, Some(ticket)) => ticket.await.map_err(from_work_error)?,
+                            (None, None) => return Err(DeriveError::Internal("a work got no ticket".into())),
+                        };
+                        self.complete(asset, *wanted, rendered, durable).await
+                    }
+                }
+            }
+        });
+        futures::future::join_all(answers).await
+    }
+
+    /// What there is of a picture, or the work that makes it.
+    async fn look_up(
+        &self,
+        asset: &Asset,
+        transformation: Arc<Transformation>,
+        mut purpose: Purpose,
+        lane: Lane,
+    ) -> Result<Known, DeriveError> {
         purpose.profile = self.profile;
         let Ingredients { facts, layers, sources } =
             Ingredients::find(self.catalog.as_ref(), &self.store, asset, &transformation).await?;
@@ -126,15 +204,29 @@ impl Deriver {
         let digest = derived_digest(asset, &layers, &canonical, format, self.profile);
         let key = DerivedKey::from_digest(digest);
         if let Some(found) = self.find(&key).await? {
-            return Ok(found);
+            return Ok(Known::Kept(Box::new(found)));
         }
-        let request = Request { transformation, facts, purpose };
-        let work = Work { key: WorkKey::new(digest), lane, request, sources, deadline: None };
         let fresh = self.fresh.lock().get(&key).and_then(Weak::upgrade);
-        let rendered = match fresh {
-            Some(rendered) => rendered,
-            None => self.scheduler.submit(work).await.map_err(from_work_error)?,
+        let work = Work {
+            key: WorkKey::new(digest),
+            lane,
+            request: Request { transformation, facts, purpose },
+            sources,
+            base: Some(SourceKey::new(Sha256::digest(asset.blob.as_str()).into())),
+            deadline: (lane == Lane::Interactive).then(|| tokio::time::Instant::now() + PATIENCE),
         };
+        Ok(Known::Wanted(Box::new(Wanted { key, canonical, layers, fresh, work })))
+    }
+
+    /// Answers with a rendered picture and keeps it.
+    async fn complete(
+        self: &Arc<Self>,
+        asset: &Asset,
+        wanted: Wanted,
+        rendered: Arc<Rendered>,
+        durable: bool,
+    ) -> Result<DerivedPicture, DeriveError> {
+        let Wanted { key, canonical, layers, .. } = wanted;
         let first = self.claim(&key, &rendered);
         let size = rendered.picture.size;
         let picture = DerivedPicture {
@@ -207,7 +299,7 @@ impl Deriver {
         let bytes = match self.store.read(&row.blob).await {
             Ok(bytes) if bytes.len() as u64 == row.bytes && md5_hex(&bytes) == row.etag => bytes,
             // Derived pictures can be made again: a missing or damaged one is only worth a line in the log.
-            Ok(_) | Err(StorageError::NotFound { .. }) => {
+            Ok(_) | Err(StorageError::NotFound(_)) => {
                 tracing::warn!(derived.key = %key, "a kept picture is missing or damaged and is rendered again");
                 return Ok(None);
             }
@@ -386,6 +478,7 @@ fn from_work_error(error: WorkError) -> DeriveError {
         WorkError::Busy | WorkError::Expired => DeriveError::Busy,
         WorkError::ShuttingDown => DeriveError::ShuttingDown,
         WorkError::Render(error) => DeriveError::Render(error),
+        WorkError::Source(SourceError::Missing(text)) => DeriveError::Gone(text),
         other => DeriveError::Internal(other.to_string()),
     }
 }
@@ -409,6 +502,9 @@ impl SourceReader for Sources {
             None => &self.base,
             Some(id) => self.layers.get(id).ok_or_else(|| SourceError::Missing(id.clone()))?,
         };
-        self.store.read(blob).await.map_err(|error| SourceError::Failed(error.to_string()))
+        self.store.read(blob).await.map_err(|error| match error {
+            StorageError::NotFound(_) => SourceError::Missing(error.to_string()),
+            other => SourceError::Failed(other.to_string()),
+        })
     }
 }

@@ -1,7 +1,7 @@
 //! What an upload needs of the renderer: inspection, conversion and eager pictures.
 
 use super::deliver_types::DeliveryError;
-use super::derive::{DeriveError, Deriver};
+use super::derive::{DeriveError, DerivedPicture, Deriver};
 use super::meter::Meter;
 use super::params::{EagerEntry, EagerExtension};
 use super::pictures::{Eager, EagerPicture, PictureError, PictureFacts, Pictures};
@@ -11,7 +11,7 @@ use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
 use tintype_render::language::{self, Format, Transformation};
-use tintype_render::pipeline::Request;
+use tintype_render::pipeline::{self, Request};
 use tintype_render::plan::facts::{Facts, Purpose, SourceFacts};
 use tintype_render::plan::geometry::Size;
 use tintype_render::{Limits, codec};
@@ -33,9 +33,9 @@ impl UploadedPictures {
 impl Pictures for UploadedPictures {
     async fn inspect(&self, bytes: Bytes) -> Result<PictureFacts, PictureError> {
         let limits = self.limits.clone();
-        let found = tokio::task::spawn_blocking(move || codec::verify(&bytes, &limits))
-            .await
-            .map_err(|error| PictureError::Internal(format!("the inspection stopped: {error}")))??;
+        let cost = inspection_bytes(&bytes, &limits)?;
+        let task = move || codec::verify(&bytes, &limits);
+        let found = self.scheduler.run(Lane::Interactive, cost, task).await.map_err(from_work_error)??;
         let orientation = u8::try_from(found.orientation.to_exif()).unwrap_or(1);
         Ok(PictureFacts {
             format: found.format,
@@ -64,15 +64,40 @@ impl Pictures for UploadedPictures {
                 purpose: Purpose { extension: Some(format), ..Purpose::default() },
             },
             sources: Arc::new(OneFile(bytes)),
+            base: None,
             deadline: None,
         };
         match self.scheduler.submit(work).await {
             Ok(rendered) => Ok(rendered.picture.bytes.clone()),
-            Err(WorkError::Busy | WorkError::Expired) => Err(PictureError::Busy),
-            Err(WorkError::Render(error)) => Err(PictureError::Render(error)),
-            Err(other) => Err(PictureError::Internal(other.to_string())),
+            Err(error) => Err(from_work_error(error)),
         }
     }
+}
+
+fn from_work_error(error: WorkError) -> PictureError {
+    match error {
+        WorkError::Busy | WorkError::Expired | WorkError::ShuttingDown => PictureError::Busy,
+        WorkError::Render(error) => PictureError::Render(error),
+        other => PictureError::Internal(other.to_string()),
+    }
+}
+
+/// Rows that a decoder holds at a time, with room for its own.
+const ROWS: u64 = 64;
+
+/// Bytes that looking through a file takes, beside the file: some rows where it is read from top to bottom, else all of it.
+fn inspection_bytes(bytes: &[u8], limits: &Limits) -> Result<u64, tintype_render::Error> {
+    let found = codec::probe(bytes, limits)?;
+    let row = u64::from(found.size.width) * 4;
+    // The last byte of a PNG's header says whether its rows are interlaced.
+    let is_streamed = match found.format {
+        Format::Jpeg => true,
+        Format::Png => bytes.get(28) == Some(&0),
+        Format::WebP | Format::Avif => false,
+    };
+    let pixels =
+        if is_streamed { row * ROWS.min(found.size.height.into()) } else { row * u64::from(found.size.height) };
+    Ok(pixels + pipeline::coefficient_bytes(bytes))
 }
 
 /// A file that is in memory already.
@@ -97,28 +122,31 @@ impl EagerRenderer {
         EagerRenderer { deriver, meter, retry_after }
     }
 
-    async fn one(&self, cloud: &Cloud, asset: &Asset, entry: &EagerEntry) -> Result<EagerPicture, DeliveryError> {
+    /// What an entry asks for: the original as it is, or a picture to be derived from it.
+    fn wanted(
+        &self,
+        asset: &Asset,
+        entry: &EagerEntry,
+    ) -> Result<Option<(Arc<Transformation>, Purpose)>, DeliveryError> {
         let transformation = Arc::new(language::parse(&entry.transformation, self.deriver.limits())?);
         let extension = match entry.extension {
             EagerExtension::Named(format) => Some(format),
             EagerExtension::Original | EagerExtension::None => Format::from_extension(&asset.format),
         };
-        if Deriver::is_original(&transformation, asset, extension) {
-            return Ok(EagerPicture {
-                width: asset.upright_size.width,
-                height: asset.upright_size.height,
-                bytes: asset.bytes,
-                format: asset.format.clone(),
-            });
-        }
-        let purpose = Purpose { extension, ..Purpose::default() };
-        let picture = self.deriver.derive(asset, transformation, purpose, Lane::Eager, true).await.map_err(
-            |error| match error {
-                DeriveError::Render(error) => DeliveryError::Render(error),
-                DeriveError::Busy | DeriveError::ShuttingDown => DeliveryError::Busy { retry_after: self.retry_after },
-                other => DeliveryError::Internal(other.to_string()),
-            },
-        )?;
+        let is_original = Deriver::is_original(&transformation, asset, extension);
+        Ok((!is_original).then(|| (transformation, Purpose { extension, ..Purpose::default() })))
+    }
+
+    fn derived(
+        &self,
+        cloud: &Cloud,
+        picture: Result<DerivedPicture, DeriveError>,
+    ) -> Result<EagerPicture, DeliveryError> {
+        let picture = picture.map_err(|error| match error {
+            DeriveError::Render(error) => DeliveryError::Render(error),
+            DeriveError::Busy | DeriveError::ShuttingDown => DeliveryError::Busy { retry_after: self.retry_after },
+            other => DeliveryError::Internal(other.to_string()),
+        })?;
         if picture.counts {
             self.meter.transformed(&cloud.id);
         }
@@ -128,6 +156,15 @@ impl EagerRenderer {
             bytes: picture.bytes.len() as u64,
             format: picture.format.extension().to_owned(),
         })
+    }
+}
+
+fn original(asset: &Asset) -> EagerPicture {
+    EagerPicture {
+        width: asset.upright_size.width,
+        height: asset.upright_size.height,
+        bytes: asset.bytes,
+        format: asset.format.clone(),
     }
 }
 
@@ -143,6 +180,17 @@ impl Eager for EagerRenderer {
         asset: &Asset,
         entries: &[EagerEntry],
     ) -> Vec<Result<EagerPicture, DeliveryError>> {
-        futures::future::join_all(entries.iter().map(|entry| self.one(cloud, asset, entry))).await
+        let wanted: Vec<_> = entries.iter().map(|entry| self.wanted(asset, entry)).collect();
+        let pictures = wanted.iter().filter_map(|wanted| wanted.as_ref().ok().cloned().flatten()).collect();
+        // All at once, so that they share the decode of the original.
+        let mut derived = self.deriver.derive_all(asset, pictures, Lane::Eager, true).await.into_iter();
+        let answers = wanted.into_iter().map(|wanted| match wanted? {
+            None => Ok(original(asset)),
+            Some(_) => match derived.next() {
+                Some(picture) => self.derived(cloud, picture),
+                None => Err(DeliveryError::Internal("an eager picture got no answer".into())),
+            },
+        });
+        answers.collect()
     }
 }

@@ -49,6 +49,12 @@ impl WholeApp {
         Self::with_blobs(folder, config, blobs).await
     }
 
+    /// With other blobs, and with more flags.
+    pub async fn start_over(blobs: Arc<dyn BlobStore>, flags: &[(&str, &str)]) -> Self {
+        let (folder, config) = configured_with(flags);
+        Self::with_blobs(folder, config, blobs).await
+    }
+
     /// With blobs in memory.
     pub async fn start_in_memory() -> Self {
         let (folder, config) = configured();
@@ -167,6 +173,10 @@ impl WholeApp {
 }
 
 fn configured() -> (TempDir, Config) {
+    configured_with(&[])
+}
+
+fn configured_with(more: &[(&str, &str)]) -> (TempDir, Config) {
     let folder = TempDir::new().unwrap();
     let flags: BTreeMap<String, String> = [
         ("data_dir", folder.path().to_str().unwrap()),
@@ -175,6 +185,7 @@ fn configured() -> (TempDir, Config) {
         ("memory_budget_mb", "512"),
     ]
     .into_iter()
+    .chain(more.iter().copied())
     .map(|(key, value)| (key.to_owned(), value.to_owned()))
     .collect();
     let config = Config::from_sources(&flags, &[], None, &Machine::detect()).unwrap();

@@ -22,4 +22,5 @@ mod property_plan;
 mod random_language;
 mod random_plan;
 mod reduced_decode;
+mod share;
 mod support;

@@ -5,22 +5,22 @@ use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tintype_render::backend::{Backend, BackendKind, FallbackReason, Job, JobResult, Output, Source};
 use tintype_render::frame::Frame;
 use tintype_render::language::{Format, Transformation};
-use tintype_render::pipeline::{Picture, Prepared, Request};
-use tintype_render::plan::bind::{BoundPlan, Kernel};
+use tintype_render::pipeline::{BaseDemand, Picture, Prepared, Request, SharedBase};
+use tintype_render::plan::bind::{BoundPlan, Decoded, Kernel};
 use tintype_render::plan::facts::{Facts, Purpose, SourceFacts};
-use tintype_render::plan::geometry::{Orientation, Size};
-use tintype_render::plan::step::SurfaceId;
+use tintype_render::plan::geometry::{Orientation, Rect, Size};
+use tintype_render::plan::step::{Demand, SurfaceId};
 use tintype_render::plan::{Encoding, Quality};
 use tintype_render::{Error, Result};
 use tintype_scheduler::{
-    Config, Lane, MetricsSnapshot, Pipeline, Rendered, Scheduler, SourceError, SourceReader, Ticket, Work, WorkError,
-    WorkKey,
+    Config, Lane, MetricsSnapshot, Pipeline, Rendered, Scheduler, SourceError, SourceKey, SourceReader, Ticket, Work,
+    WorkError, WorkKey,
 };
 use tokio::sync::{Semaphore, mpsc};
 
@@ -32,6 +32,8 @@ pub const COST_BYTES: u64 = 1000;
 pub enum At {
     Cost,
     Read,
+    /// Of a decode that is shared, by the number of the work with the greatest demand.
+    Decode,
     Prepare,
     Finish,
 }
@@ -73,6 +75,17 @@ pub struct Script {
     /// Works in the order in which they were prepared.
     pub prepared: Mutex<Vec<u32>>,
     pub finished: Mutex<Vec<u32>>,
+    /// Shared decodes, by the number of the work with the greatest demand.
+    pub decoded: Mutex<Vec<u32>>,
+    /// Works that started from one.
+    pub bound: Mutex<Vec<u32>>,
+    /// What was decoded, to see when it is gone.
+    pub frames: Mutex<Vec<Weak<Frame>>>,
+    /// Bytes that only the source with that number tells.
+    pub hidden: Mutex<HashMap<u32, u64>>,
+    pub reads: AtomicUsize,
+    /// What stands in the source of works that share one.
+    pub contents: Mutex<HashMap<u32, u32>>,
     in_use: AtomicU64,
     pub most_in_use: AtomicU64,
 }
@@ -86,6 +99,12 @@ impl Script {
     pub fn hold(&self, ids: impl IntoIterator<Item = u32>) {
         self.gate.shut();
         self.held.lock().extend(ids);
+    }
+
+    fn decoding(&self, demand: &BaseDemand) -> u32 {
+        let id = (demand.scale() * 1e6).round() as u32;
+        self.decoded.lock().push(id);
+        id
     }
 
     fn strike(&self, id: u32, at: At) -> Result<()> {
@@ -111,6 +130,23 @@ impl TinyPipeline {
     }
 }
 
+impl TinyPipeline {
+    /// The job of a work: a picture that carries its number.
+    fn prepared(&self, id: u32) -> Prepared {
+        let size = Size::new(2, 3);
+        let rgba = [id as u8, (id >> 8) as u8, 0, 255];
+        let plan = BoundPlan {
+            kernels: vec![Kernel::Load { source: 0 }],
+            sizes: vec![size],
+            alphas: vec![false],
+            output: SurfaceId(0),
+        };
+        let job = Job { plan: Arc::new(plan), sources: vec![Source::Rgba(Arc::new(Frame::filled(size, rgba)))] };
+        let encoding = Encoding { format: Format::Png, quality: Quality::Fixed(90), chroma: None, progressive: false };
+        Prepared { job, encoding, found: Vec::new() }
+    }
+}
+
 fn id_of(request: &Request) -> u32 {
     request.facts.base.size.width
 }
@@ -124,7 +160,8 @@ impl Pipeline for TinyPipeline {
 
     fn prepare(&self, request: &Request, sources: &[Bytes]) -> Result<Prepared> {
         let id = id_of(request);
-        assert_eq!(sources, [Bytes::copy_from_slice(&id.to_le_bytes())]);
+        let content = self.script.contents.lock().get(&id).copied().unwrap_or(id);
+        assert_eq!(sources, [Bytes::copy_from_slice(&content.to_le_bytes())]);
         self.script.prepared.lock().push(id);
         let in_use = self.script.in_use.fetch_add(self.script.cost(id), SeqCst) + self.script.cost(id);
         self.script.most_in_use.fetch_max(in_use, SeqCst);
@@ -137,17 +174,46 @@ impl Pipeline for TinyPipeline {
             self.script.in_use.fetch_sub(self.script.cost(id), SeqCst);
         }
         struck?;
+        Ok(self.prepared(id))
+    }
+    fn base_demand(&self, request: &Request) -> Option<BaseDemand> {
+        let scale = f64::from(id_of(request)) / 1e6;
+        let size = Size::new(1000, 1000);
+        // Eight by eight pixels, so that what a decode takes is less than what a work costs.
+        let region = Rect::new(0, 0, 8, 8);
+        Some(BaseDemand::new(Demand { size, scale, region }, Format::Png, false))
+    }
+
+    fn decode_base(&self, bytes: &Bytes, demand: &BaseDemand) -> Result<SharedBase> {
+        let id = self.script.decoding(demand);
+        let _ = self.events.send(id);
+        if self.script.held.lock().contains(&id) {
+            self.script.gate.pass();
+        }
+        self.script.strike(id, At::Decode)?;
         let size = Size::new(2, 3);
-        let rgba = [id as u8, (id >> 8) as u8, 0, 255];
-        let plan = BoundPlan {
-            kernels: vec![Kernel::Load { source: 0 }],
-            sizes: vec![size],
-            alphas: vec![false],
-            output: SurfaceId(0),
-        };
-        let job = Job { plan: Arc::new(plan), sources: vec![Source::Rgba(Arc::new(Frame::filled(size, rgba)))] };
-        let encoding = Encoding { format: Format::Png, quality: Quality::Fixed(90), chroma: None, progressive: false };
-        Ok(Prepared { job, encoding, found: Vec::new() })
+        let mark = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+        let frame = Frame::filled(size, [mark as u8, (mark >> 8) as u8, 0, 255]);
+        let frame = Arc::new(frame);
+        self.script.frames.lock().push(Arc::downgrade(&frame));
+        Ok(SharedBase::new(Source::Rgba(frame), Decoded::whole(size)))
+    }
+
+    fn prepare_from(&self, base: &SharedBase, request: &Request, sources: &[Bytes]) -> Result<Prepared> {
+        let id = id_of(request);
+        assert_eq!(sources.len(), 1);
+        self.script.bound.lock().push(id);
+        self.script.strike(id, At::Prepare)?;
+        self.script.in_use.fetch_add(self.script.cost(id), SeqCst);
+        let mut prepared = self.prepared(id);
+        // The picture is the work's own; the second source stands for the pixels that it shares.
+        prepared.job.sources.push(base.source().clone());
+        Ok(prepared)
+    }
+
+    fn hidden_bytes(&self, sources: &[Bytes]) -> u64 {
+        let id = sources[0].first_chunk().map_or(0, |id| u32::from_le_bytes(*id));
+        self.script.hidden.lock().get(&id).copied().unwrap_or(0)
     }
 
     fn finish(&self, output: Output, encoding: &Encoding) -> Result<Picture> {
@@ -250,6 +316,7 @@ impl Backend for CopyBackend {
 /// Reads as many sources as it has permits for.
 pub struct TinyReader {
     id: u32,
+    content: u32,
     script: Arc<Script>,
     turnstile: Arc<Semaphore>,
 }
@@ -258,9 +325,10 @@ pub struct TinyReader {
 impl SourceReader for TinyReader {
     async fn read(&self, source: &Option<String>) -> std::result::Result<Bytes, SourceError> {
         assert_eq!(*source, None);
+        self.script.reads.fetch_add(1, SeqCst);
         let _passed = self.turnstile.acquire().await;
         match self.script.strike(self.id, At::Read) {
-            Ok(()) => Ok(Bytes::copy_from_slice(&self.id.to_le_bytes())),
+            Ok(()) => Ok(Bytes::copy_from_slice(&self.content.to_le_bytes())),
             Err(error) => Err(SourceError::Missing(error.to_string())),
         }
     }
@@ -327,9 +395,32 @@ impl House {
                 facts,
                 purpose: Purpose::default(),
             },
-            sources: Arc::new(TinyReader { id, script: self.script.clone(), turnstile: self.turnstile.clone() }),
+            sources: Arc::new(TinyReader {
+                id,
+                content: id,
+                script: self.script.clone(),
+                turnstile: self.turnstile.clone(),
+            }),
+            base: None,
             deadline: None,
         }
+    }
+
+    /// A work on a base that others read, too.
+    pub fn work_on(&self, base: u32, id: u32, lane: Lane) -> Work {
+        self.script.contents.lock().insert(id, base);
+        let mut key = [0; 32];
+        key[..4].copy_from_slice(&base.to_le_bytes());
+        let (script, turnstile) = (self.script.clone(), self.turnstile.clone());
+        Work {
+            base: Some(SourceKey::new(key)),
+            sources: Arc::new(TinyReader { id, content: base, script, turnstile }),
+            ..self.work(id, lane)
+        }
+    }
+
+    pub fn submit_on(&self, base: u32, id: u32, lane: Lane) -> Ticket {
+        self.scheduler.submit(self.work_on(base, id, lane))
     }
 
     pub fn submit(&self, id: u32, lane: Lane) -> Ticket {
@@ -364,7 +455,7 @@ impl House {
 
     /// Shuts down and asserts that nothing is left behind.
     pub async fn close(self) {
-        assert!(self.scheduler.shutdown(Duration::from_secs(5)).await);
+        assert!(self.scheduler.shutdown(PATIENCE).await);
         let end = self.metrics();
         assert_eq!((end.in_flight, end.in_flight_bytes), (0, 0));
         let House { scheduler, cpu, .. } = self;
@@ -374,16 +465,19 @@ impl House {
     }
 }
 
+/// Long enough for threads that give way to whatever else a machine does.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// Fails a test that would hang.
 pub async fn within<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(5), future).await.expect("nothing happened for five seconds")
+    tokio::time::timeout(PATIENCE, future).await.expect("nothing happened for a minute")
 }
 
 /// Lets other tasks run until something is so.
 pub async fn until(mut condition: impl FnMut() -> bool) {
-    let limit = std::time::Instant::now() + Duration::from_secs(5);
+    let limit = std::time::Instant::now() + PATIENCE;
     while !condition() {
-        assert!(std::time::Instant::now() < limit, "it did not come to be within five seconds");
+        assert!(std::time::Instant::now() < limit, "it did not come to be within a minute");
         std::thread::sleep(Duration::from_micros(100));
         tokio::task::yield_now().await;
     }

@@ -8,3 +8,5 @@ mod ending;
 mod faults;
 mod flights;
 mod lanes;
+mod overload;
+mod sharing;
