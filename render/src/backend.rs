@@ -3,17 +3,39 @@
 use crate::error::Result;
 use crate::frame::Frame;
 use crate::plan::bind::BoundPlan;
+use crate::plan::geometry::Size;
+use crate::planar::PlanarFrame;
 use std::fmt;
 use std::sync::Arc;
 
 /// Pixels as a decoder hands them over.
 ///
-/// Planar, coefficient, compressed and resident sources join this list when the steps that read them are built.
+/// Coefficient, compressed and resident sources join this list when the steps that read them are built.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Source {
     /// Straight 8-bit sRGB with alpha.
     Rgba(Arc<Frame>),
+    /// YCbCr planes as a JPEG decoder holds them; opaque.
+    Planar(Arc<PlanarFrame>),
+}
+
+impl Source {
+    /// Width and height of the picture in pixels.
+    pub fn size(&self) -> Size {
+        match self {
+            Source::Rgba(frame) => frame.size(),
+            Source::Planar(frame) => frame.size(),
+        }
+    }
+
+    /// Whether any pixel may be other than opaque.
+    pub fn has_alpha(&self) -> bool {
+        match self {
+            Source::Rgba(frame) => frame.has_alpha(),
+            Source::Planar(_) => false,
+        }
+    }
 }
 
 /// Pixels as an encoder takes them.
@@ -87,6 +109,15 @@ impl FallbackReason {
 /// What became of one job of a batch.
 pub type JobResult = Result<Output, FallbackReason>;
 
+/// A batch that was begun: see [`Backend::begin`].
+#[derive(Debug)]
+pub enum Begun {
+    /// The answers are there already.
+    Done(Vec<JobResult>),
+    /// [`Backend::end`] gives them for this number.
+    Pending(u64),
+}
+
 /// Something that runs bound plans. Implementations never panic on any plan that [`crate::plan`] makes.
 pub trait Backend: Send + Sync {
     /// Kind of hardware.
@@ -100,8 +131,32 @@ pub trait Backend: Send + Sync {
     /// The answer has one entry per job, in order. A job that could not run here says why; the others are not harmed.
     fn execute(&self, jobs: &[Job]) -> Vec<JobResult>;
 
-    /// False once the device is lost: the backend then refuses every job.
+    /// Begins a batch without waiting for it, so that the next one can be staged meanwhile. Batches are to be ended in
+    /// the order in which they were begun.
+    ///
+    /// A backend that has nothing to gain from it does everything here.
+    fn begin(&self, jobs: &[Job]) -> Begun {
+        Begun::Done(self.execute(jobs))
+    }
+
+    /// Waits for a batch that is pending, and gives one entry per job, in order; nothing when there is no such batch.
+    fn end(&self, pending: u64) -> Vec<JobResult> {
+        let _ = pending;
+        Vec::new()
+    }
+
+    /// False once the device is lost: the backend then refuses every job until it was revived.
     fn healthy(&self) -> bool {
         true
+    }
+
+    /// Tries to get a lost device back, and to have it prove itself. Blocks; a batch that is pending is gone.
+    fn revive(&self) -> Result<(), FallbackReason> {
+        Err(FallbackReason::DeviceLost("the backend cannot be revived".into()))
+    }
+
+    /// The backends that this one stands for, each with hardware of its own; none when it is one itself.
+    fn members(&self) -> Vec<Arc<dyn Backend>> {
+        Vec::new()
     }
 }

@@ -11,12 +11,14 @@ pub mod codec;
 pub mod cpu;
 pub mod error;
 pub mod face;
+pub mod forecast;
 pub mod frame;
 pub mod gpu;
 pub mod language;
 pub mod limits;
 pub mod pipeline;
 pub mod plan;
+pub mod planar;
 
 pub use error::{Error, Result};
 pub use limits::Limits;

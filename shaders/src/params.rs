@@ -152,6 +152,26 @@ pub struct ResampleJob {
     pub output_alpha: u32,
 }
 
+/// A picture in the form in which it travels. Of `planar` and `rgb`, `input`, `cb` and `cr` are bytes of the arena; of
+/// `pack`, `input` is a word, and `width` by `height` groups of four pixels cover `pixels` pixels in order.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Pod, Zeroable)]
+#[repr(C)]
+pub struct WireJob {
+    pub input: u32,
+    pub cb: u32,
+    pub cr: u32,
+    pub output: u32,
+    pub width: u32,
+    pub height: u32,
+    pub chroma_width: u32,
+    pub chroma_height: u32,
+    pub shift_x: u32,
+    pub shift_y: u32,
+    pub phase_x: u32,
+    pub phase_y: u32,
+    pub pixels: u32,
+}
+
 /// Names of all structures, sorted, so that a test can see that none was left out of the reflection.
 #[cfg(test)]
 pub(crate) const NAMES: &[&str] = &[
@@ -165,4 +185,5 @@ pub(crate) const NAMES: &[&str] = &[
     "Outline",
     "ResampleJob",
     "Tile",
+    "WireJob",
 ];

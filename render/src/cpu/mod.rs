@@ -14,16 +14,16 @@ mod orient;
 mod resample;
 mod surfaces;
 mod transfer;
+mod wire;
 
 pub use surfaces::peak_bytes;
 
-use crate::backend::{Backend, BackendKind, FallbackReason, Job, JobResult, Output, Source};
+use crate::backend::{Backend, BackendKind, FallbackReason, Job, JobResult, Output};
 use crate::error::{Error, Result};
 use crate::frame::Frame;
 use crate::plan::bind::Kernel;
 use crate::plan::geometry::Orientation;
 use lanes::Instructions;
-use std::sync::Arc;
 use surfaces::{Surface, Surfaces};
 
 /// A frame turned upright: every pixel moved exactly.
@@ -77,10 +77,10 @@ impl CpuBackend {
         let (size, alpha) = (job.plan.sizes[index], job.plan.alphas[index]);
         let frame = match *kernel {
             Kernel::Load { source } => {
-                let Some(Source::Rgba(frame)) = job.sources.get(source) else {
+                let Some(source) = job.sources.get(source) else {
                     return Err(format!("source {source} is missing"));
                 };
-                return Ok(Surface::Shared(Arc::clone(frame)));
+                return Ok(Surface::Shared(wire::load(source)));
             }
             Kernel::Resample { input, ref horizontal, ref vertical, light } => {
                 let input = surfaces.get(input)?;

@@ -1,24 +1,14 @@
 //! Whether a job is sound: nothing that it states may make a kernel read outside of a surface.
 
 use super::arena::live_kernels;
-use crate::backend::{FallbackReason, Job, Source};
-use crate::frame::Frame;
+use crate::backend::{FallbackReason, Job};
 use crate::plan::bind::{BoundPlan, Kernel};
 use crate::plan::geometry::Size;
 use crate::plan::step::SurfaceId;
 use crate::plan::weights::Weights;
-use std::sync::Arc;
 
 /// The longest side whose tiles and signed positions the kernels can count: 65,536 tiles.
 const MAX_SIDE_PX: u32 = 65_535 * tintype_shaders::constant::TILE_SIDE;
-
-/// The frame of a source, if it is there.
-pub(super) fn frame(job: &Job, source: usize) -> Option<&Arc<Frame>> {
-    match job.sources.get(source) {
-        Some(Source::Rgba(frame)) => Some(frame),
-        None => None,
-    }
-}
 
 /// Errors when the job contradicts itself, which is a fault of the server and not of the device.
 pub(super) fn check(job: &Job) -> Result<(), FallbackReason> {
@@ -52,7 +42,7 @@ fn sound(job: &Job) -> Result<(), String> {
 fn kernel_is_sound(job: &Job, plan: &BoundPlan, kernel: &Kernel, size: Size) -> bool {
     let of = |surface: SurfaceId| plan.size(surface);
     match kernel {
-        Kernel::Load { source } => frame(job, *source).is_some_and(|frame| frame.size() == size),
+        Kernel::Load { source } => job.sources.get(*source).is_some_and(|source| source.size() == size),
         Kernel::Resample { input, horizontal, vertical, .. } => {
             weights_fit(horizontal, of(*input).width, size.width)
                 && weights_fit(vertical, of(*input).height, size.height)
@@ -86,7 +76,10 @@ fn weights_fit(weights: &Weights, input: u32, output: u32) -> bool {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::backend::Source;
+    use crate::frame::Frame;
     use crate::plan::weights::Taps;
+    use std::sync::Arc;
 
     fn job(kernel: Kernel, size: Size) -> Job {
         let source = Frame::filled(Size::new(4, 3), [1, 2, 3, 255]);

@@ -230,10 +230,11 @@ impl Device {
         }
     }
 
-    /// Waits until a mapping is there. Bounded: a device that does not answer is given up.
-    pub fn wait(&self, mapping: &Mapping) -> Result<(), FallbackReason> {
+    /// Waits until a mapping is there, which it is when a submission is done, or else all. Bounded: a device that does
+    /// not answer is given up.
+    pub fn wait(&self, mapping: &Mapping, submission: Option<wgpu::SubmissionIndex>) -> Result<(), FallbackReason> {
         for _ in 0..self.wait_slices {
-            let wait = wgpu::PollType::Wait { submission_index: None, timeout: Some(WAIT_SLICE) };
+            let wait = wgpu::PollType::Wait { submission_index: submission.clone(), timeout: Some(WAIT_SLICE) };
             match self.raw.poll(wait) {
                 Ok(_) | Err(wgpu::PollError::Timeout) => {}
                 Err(error) => return Err(FallbackReason::DeviceError(error.to_string())),

@@ -3,7 +3,9 @@
 //! All kernels of one kind that have become ready at the same level of their jobs run in one dispatch, so the number
 //! of dispatches depends on the depth and variety of the chains and not on the number of jobs.
 
-use super::arena::{JobLayout, intermediate_size};
+use super::arena::{JobLayout, SPREAD_LEVEL, intermediate_size};
+use super::wire::{self, Form};
+use crate::backend::Source;
 use crate::plan::bind::{BoundPlan, Kernel};
 use crate::plan::geometry::{Orientation, Size};
 use crate::plan::step::{Light, Outline, Rgba8};
@@ -30,32 +32,41 @@ pub(super) struct Schedule {
     /// The sRGB table, then taps and weights, as words.
     pub tables: Vec<u32>,
     weights: HashMap<*const Weights, (u32, u32)>,
+    /// The same by contents: jobs with plans of their own still share the numbers.
+    contents: HashMap<u64, Vec<(Arc<Weights>, (u32, u32))>>,
 }
 
 impl Schedule {
     pub fn new() -> Self {
-        Schedule { dispatches: BTreeMap::new(), tables: srgb_table(), weights: HashMap::new() }
+        Schedule { dispatches: BTreeMap::new(), tables: srgb_table(), weights: HashMap::new(), contents: HashMap::new() }
     }
 
-    /// Adds a job whose block begins at word `base`. The plan was checked, and every place fits 32 bits.
-    pub fn add(&mut self, plan: &BoundPlan, layout: &JobLayout, base: u64) {
+    /// Adds a job whose layout is settled. The plan was checked, and every place fits 32 bits.
+    pub fn add(&mut self, plan: &BoundPlan, layout: &JobLayout) {
         for (index, kernel) in plan.kernels.iter().enumerate() {
             if let Some(placed) = layout.surfaces[index] {
-                self.add_kernel(plan, layout, base, index, kernel, placed.level);
+                self.add_kernel(plan, layout, index, kernel, placed.level);
             }
+        }
+        let output = usize::from(plan.output.0);
+        if let (Some(packed), Some(placed)) = (layout.packed, layout.surfaces[output]) {
+            let size = plan.sizes[output];
+            self.push(packed.level, kernel::WIRE_PACK, &wire::pack(size, placed.at, packed.at), wire::pack_grid(size));
         }
     }
 
-    fn add_kernel(
-        &mut self,
-        plan: &BoundPlan,
-        layout: &JobLayout,
-        base: u64,
-        index: usize,
-        kernel: &Kernel,
-        level: u32,
-    ) {
-        let place = |surface: usize| layout.surfaces[surface].map_or(0, |placed| (base + placed.at) as u32);
+    /// Adds an upload that has to be spread into pixels.
+    pub fn add_upload(&mut self, source: &Source, wire: u64, surface: u64) {
+        let kernel = match wire::form(source) {
+            Form::Words => return,
+            Form::Rgb => kernel::WIRE_RGB,
+            Form::Planar => kernel::WIRE_PLANAR,
+        };
+        self.push(SPREAD_LEVEL, kernel, &wire::spread(source, wire, surface), source.size());
+    }
+
+    fn add_kernel(&mut self, plan: &BoundPlan, layout: &JobLayout, index: usize, kernel: &Kernel, level: u32) {
+        let place = |surface: usize| layout.surfaces[surface].map_or(0, |placed| placed.at as u32);
         let at = |surface: crate::plan::step::SurfaceId| place(usize::from(surface.0));
         let size = plan.sizes[index];
         let Size { width, height } = size;
@@ -69,7 +80,7 @@ impl Schedule {
                 let from = plan.size(input);
                 let job = params::ResampleJob {
                     input: at(input),
-                    intermediate: layout.surfaces[index].map_or(0, |placed| (base + placed.intermediate) as u32),
+                    intermediate: layout.surfaces[index].map_or(0, |placed| placed.before as u32),
                     output,
                     input_width: from.width,
                     input_height: from.height,
@@ -174,17 +185,34 @@ impl Schedule {
         }
     }
 
-    /// Places of the taps and of the weights, in words. Jobs of one plan share their weights.
+    /// Places of the taps and of the weights, in words. Jobs with equal weights share them.
     fn add_weights(&mut self, weights: &Arc<Weights>) -> (u32, u32) {
-        let tables = &mut self.tables;
-        *self.weights.entry(Arc::as_ptr(weights)).or_insert_with(|| {
-            let taps = tables.len() as u32;
-            tables.extend(weights.taps.iter().flat_map(|taps| [taps.start, taps.count, taps.offset]));
-            let values = tables.len() as u32;
-            tables.extend(weights.values.iter().map(|value| value.to_bits()));
-            (taps, values)
-        })
+        if let Some(places) = self.weights.get(&Arc::as_ptr(weights)) {
+            return *places;
+        }
+        let alike = self.contents.entry(digest(weights)).or_default();
+        let places = match alike.iter().find(|(known, _)| known == weights) {
+            Some((_, places)) => *places,
+            None => {
+                let tables = &mut self.tables;
+                let taps = tables.len() as u32;
+                tables.extend(weights.taps.iter().flat_map(|taps| [taps.start, taps.count, taps.offset]));
+                let values = tables.len() as u32;
+                tables.extend(weights.values.iter().map(|value| value.to_bits()));
+                alike.push((Arc::clone(weights), (taps, values)));
+                (taps, values)
+            }
+        };
+        self.weights.insert(Arc::as_ptr(weights), places);
+        places
     }
+}
+
+/// A number that equal weights share: it only has to be quick, because equality is looked at after it.
+fn digest(weights: &Weights) -> u64 {
+    let mix = |digest: u64, value: u32| (digest ^ u64::from(value)).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(23);
+    let digest = weights.taps.iter().fold(weights.values.len() as u64, |digest, taps| mix(digest, taps.start));
+    weights.values.iter().fold(digest, |digest, value| mix(digest, value.to_bits()))
 }
 
 /// Number of tiles that cover a surface.
@@ -192,7 +220,8 @@ pub(super) fn tiles(size: Size) -> u64 {
     u64::from(size.width.div_ceil(TILE_SIDE)) * u64::from(size.height.div_ceil(TILE_SIDE))
 }
 
-/// Bytes of the tables of one job if it shares nothing: never less than what [`Schedule::add`] adds.
+/// Bytes of the tables of one job if it shares nothing: never less than what [`Schedule::add`] and
+/// [`Schedule::add_upload`] add.
 pub(super) fn table_bytes(plan: &BoundPlan, layout: &JobLayout, alignment: u64) -> u64 {
     let live = plan.kernels.iter().enumerate().filter(|(index, _)| layout.surfaces[*index].is_some());
     live.map(|(index, kernel)| {
@@ -209,6 +238,10 @@ pub(super) fn table_bytes(plan: &BoundPlan, layout: &JobLayout, alignment: u64) 
                 _ => 0,
             }
     })
+    .chain(layout.packed.map(|_| {
+        let grid = wire::pack_grid(plan.size(plan.output));
+        256 + 4 * alignment + tiles(grid) * size_of::<params::Tile>() as u64
+    }))
     .sum()
 }
 
@@ -265,8 +298,38 @@ fn orient(input: u32, output: u32, from: Size, to: Size, orientation: Orientatio
 
 #[cfg(test)]
 mod tests {
+    use super::super::arena::Load;
     use super::*;
-    use crate::plan::step::SurfaceId;
+    use crate::plan::step::{Filter, SurfaceId};
+    use crate::plan::weights::Axis;
+
+    #[test]
+    fn equal_weights_are_written_once_and_others_are_not_mistaken_for_them() {
+        let weights = |input: u32, scaled: u32| {
+            let axis = Axis {
+                region_start: 0.0,
+                region_length: f64::from(input),
+                input_start: 0,
+                input_end: input,
+                scaled_length: scaled,
+                window_start: 0,
+                window_length: scaled,
+            };
+            Arc::new(axis.weights(Filter::Lanczos3))
+        };
+        let mut schedule = Schedule::new();
+        let first = schedule.add_weights(&weights(100, 30));
+        let words = schedule.tables.len();
+        assert_eq!(schedule.add_weights(&weights(100, 30)), first);
+        assert_eq!(schedule.tables.len(), words);
+        let mut other = (*weights(100, 30)).clone();
+        other.values[7] += 1e-6;
+        assert_ne!(schedule.add_weights(&Arc::new(other)), first);
+        assert_ne!(schedule.add_weights(&weights(101, 30)), first);
+        let mut shifted = (*weights(100, 30)).clone();
+        shifted.taps[3].count -= 1;
+        assert_ne!(schedule.add_weights(&Arc::new(shifted)), first);
+    }
 
     #[test]
     fn the_steps_of_every_orientation_reach_the_pixel_that_geometry_names() {
@@ -294,10 +357,12 @@ mod tests {
             alphas: vec![true; 2],
             output: SurfaceId(1),
         };
-        let layout = JobLayout::new(&plan);
+        let layout = JobLayout::new(&plan, |_| Load::Words);
         let mut schedule = Schedule::new();
         for job in 0..3 {
-            schedule.add(&plan, &layout, job * layout.words);
+            let mut layout = layout.clone();
+            layout.settle(job * layout.words, |_| None);
+            schedule.add(&plan, &layout);
         }
         assert_eq!(schedule.dispatches.len(), 1);
         let dispatch = &schedule.dispatches[&(1, kernel::OPACITY)];

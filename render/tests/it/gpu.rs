@@ -223,7 +223,7 @@ fn a_device_that_is_lost_during_a_batch_answers_soon_and_truly() {
         (0..24).map(|seed| Job { plan: Arc::clone(&plan), sources: vec![source(seed, from, false)] }).collect();
     let expected = pictures(whole, &jobs);
     // A small budget makes several windows, so that the loss comes between submissions as well as during one.
-    let options = || GpuOptions { budget_bytes: 20 << 20, timeout: Duration::from_secs(20) };
+    let options = || GpuOptions { budget_bytes: 20 << 20, timeout: Duration::from_secs(20), ..GpuOptions::default() };
     let Some(timed) = open(what, options()) else { return };
     let started = Instant::now();
     pictures(&timed, &jobs);

@@ -11,6 +11,7 @@ mod example_table;
 mod golden;
 mod golden_sources;
 mod gpu;
+mod gpu_bytes;
 mod kernels;
 mod language;
 mod oracle;
