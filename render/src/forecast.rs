@@ -36,9 +36,7 @@ impl Wire {
             Source::Rgba(frame) if frame.has_alpha() => Wire::Rgba,
             Source::Rgba(_) => Wire::Rgb,
             Source::Planar(frame) if frame.chroma().is_none() => Wire::Gray,
-            Source::Planar(frame) => {
-                Wire::Planar { coarse: frame.subsampling().shift_x + frame.subsampling().shift_y }
-            }
+            Source::Planar(frame) => Wire::Planar { coarse: frame.subsampling().shift_x + frame.subsampling().shift_y },
         }
     }
 

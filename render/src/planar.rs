@@ -72,8 +72,7 @@ impl PlanarFrame {
         let end = |start: u32, length: u32, whole: u32| {
             length > 0 && start.checked_add(length).is_some_and(|end| end <= whole)
         };
-        let inside =
-            end(window.x, window.width, luma.size.width) && end(window.y, window.height, luma.size.height);
+        let inside = end(window.x, window.width, luma.size.width) && end(window.y, window.height, luma.size.height);
         let Subsampling { shift_x, shift_y } = subsampling;
         let coarse = |length: u32, shift: u32| length.div_ceil(1 << shift.min(1));
         let expected = Size::new(coarse(luma.size.width, shift_x), coarse(luma.size.height, shift_y));
@@ -208,7 +207,9 @@ mod tests {
                 PlanarFrame::new(window, subsampling, luma, Some(chroma)).unwrap()
             };
             let whole = make(Rect::new(0, 0, 23, 17)).to_frame();
-            for window in [Rect::new(0, 0, 1, 1), Rect::new(5, 4, 9, 7), Rect::new(22, 16, 1, 1), Rect::new(2, 3, 20, 1)] {
+            for window in
+                [Rect::new(0, 0, 1, 1), Rect::new(5, 4, 9, 7), Rect::new(22, 16, 1, 1), Rect::new(2, 3, 20, 1)]
+            {
                 let part = make(window);
                 let frame = part.to_frame();
                 for (x, y) in (0..window.height).flat_map(|y| (0..window.width).map(move |x| (x, y))) {

@@ -6,12 +6,13 @@
 
 use bytemuck::{Pod, Zeroable};
 
-/// Which job one workgroup serves, and which square of its output: x in the low half, y in the high half.
+/// The workgroups of one job: the number of its first, and how many tiles lie across its output. One entry more than
+/// there are jobs ends the table.
 #[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
 #[repr(C)]
 pub struct Tile {
-    pub job: u32,
-    pub place: u32,
+    pub first: u32,
+    pub across: u32,
 }
 
 /// Corner radii in pixels, or the inscribed ellipse when `ellipse` is 1.

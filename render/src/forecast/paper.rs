@@ -3,7 +3,7 @@
 //! UNVERIFIED. No figure of this file was measured. It exists so that a run on a real card can be held against it.
 
 use super::workloads::{WORKLOADS, Workload};
-use super::{Shape, least, launches, traffic};
+use super::{Shape, launches, least, traffic};
 use crate::error::Result;
 use crate::plan::facts::Profile;
 use serde::Serialize;
@@ -92,8 +92,12 @@ impl Estimate {
 
     /// What takes most of the time.
     pub fn bound_by(&self) -> &'static str {
-        let parts =
-            [(self.up_us, "upload"), (self.kernels_us, "kernels"), (self.down_us, "readback"), (self.overhead_us, "launches")];
+        let parts = [
+            (self.up_us, "upload"),
+            (self.kernels_us, "kernels"),
+            (self.down_us, "readback"),
+            (self.overhead_us, "launches"),
+        ];
         parts.iter().max_by(|a, b| a.0.total_cmp(&b.0)).map_or("nothing", |part| part.1)
     }
 }
@@ -140,7 +144,11 @@ pub fn print(profile: Profile, assumed: &Assumptions) -> Result<String> {
         assumed.launch_us,
         assumed.submission_us,
     );
-    let _ = writeln!(text, "{:<9} {:<10} {:>10}  {:<9} us: up, kernels, down, launches", "workload", "card", "per s", "bound by");
+    let _ = writeln!(
+        text,
+        "{:<9} {:<10} {:>10}  {:<9} us: up, kernels, down, launches",
+        "workload", "card", "per s", "bound by"
+    );
     for row in table(profile, assumed)? {
         let Estimate { up_us, kernels_us, down_us, overhead_us } = row.estimate;
         let _ = writeln!(

@@ -5,10 +5,10 @@ use crate::codec;
 use crate::error::{Error, Result};
 use crate::language::{Format, parse};
 use crate::limits::Limits;
+use crate::plan;
 use crate::plan::bind::Decoded;
 use crate::plan::facts::{AcceptClass, Facts, Profile, Purpose, SourceFacts, Stage};
 use crate::plan::geometry::{Orientation, Size};
-use crate::plan;
 use std::sync::Arc;
 
 /// A workload that renders. W7, which is served from memory, is not among them.
@@ -35,7 +35,9 @@ pub const WORKLOADS: [Workload; 9] = [
         "W2",
         MP_12,
         Format::Jpeg,
-        &["c_fill,w_400,h_350/r_20,bo_5px_solid_black/l_logo,o_50,w_0.25,fl_relative,g_north_east,x_10,y_10/f_jpg,q_80"],
+        &[
+            "c_fill,w_400,h_350/r_20,bo_5px_solid_black/l_logo,o_50,w_0.25,fl_relative,g_north_east,x_10,y_10/f_jpg,q_80",
+        ],
     ),
     one(
         "W3",
@@ -55,13 +57,7 @@ pub const WORKLOADS: [Workload; 9] = [
         ],
     ),
     one("W4", MP_2, Format::Jpeg, &["c_scale,w_1200/f_avif"]),
-    Workload {
-        name: "W5",
-        size: MP_2,
-        format: Format::Png,
-        has_alpha: true,
-        outputs: &["c_scale,w_0.5/f_png"],
-    },
+    Workload { name: "W5", size: MP_2, format: Format::Png, has_alpha: true, outputs: &["c_scale,w_0.5/f_png"] },
     one("W8", MP_2, Format::Jpeg, &["c_fill,w_800,h_600/f_jpg,q_80"]),
     one("W9", MP_2, Format::Jpeg, &["c_fit,w_512,h_512/f_jpg,q_80"]),
     one("W10", MP_2, Format::Jpeg, &["c_fill,w_800/f_webp,q_80"]),

@@ -90,9 +90,7 @@ impl Memory {
         }
         let moving = chain.staging() + chain.output;
         let good = |work: &Work| {
-            work.arena.size() >= chain.arena
-                && work.tables.size() >= chain.tables
-                && work.bytes() + moving <= budget
+            work.arena.size() >= chain.arena && work.tables.size() >= chain.tables && work.bytes() + moving <= budget
         };
         if !window.inherits && !self.work.as_ref().is_some_and(good) {
             if lent.slots > 0 {

@@ -54,13 +54,7 @@ pub struct GpuOptions {
 
 impl Default for GpuOptions {
     fn default() -> Self {
-        GpuOptions {
-            budget_bytes: 1 << 30,
-            timeout: Duration::from_secs(30),
-            slots: 3,
-            zero_memory: true,
-            clock: None,
-        }
+        GpuOptions { budget_bytes: 1 << 30, timeout: Duration::from_secs(30), slots: 3, zero_memory: true, clock: None }
     }
 }
 

@@ -74,7 +74,7 @@ impl TableBytes {
         };
         let tables = add(bytemuck::cast_slice(&schedule.tables));
         let each = schedule.dispatches.values();
-        let dispatches = each.map(|one| (add(&one.jobs), add(bytemuck::cast_slice(&one.tiles)))).collect();
+        let dispatches = each.map(|one| (add(&one.jobs), add(bytemuck::cast_slice(&one.tiles())))).collect();
         TableBytes { bytes, tables, dispatches }
     }
 }
@@ -261,9 +261,8 @@ impl Engine<'_> {
             "tiles" => Some(part(tiles)),
             _ => None,
         })?;
-        let (across, down) =
-            workgroups(dispatch.tiles.len() as u64, self.device.limits.max_compute_workgroups_per_dimension)
-                .ok_or_else(|| FallbackReason::TooLarge("more tiles than one dispatch can count".into()))?;
+        let (across, down) = workgroups(dispatch.n_tiles, self.device.limits.max_compute_workgroups_per_dimension)
+            .ok_or_else(|| FallbackReason::TooLarge("more tiles than one dispatch can count".into()))?;
         pass.set_pipeline(&pipeline.raw);
         pass.set_bind_group(0, &group, &[]);
         pass.dispatch_workgroups(across, down, 1);

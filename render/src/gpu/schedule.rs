@@ -20,8 +20,17 @@ use tintype_shaders::{constant::TILE_SIDE, kernel, params};
 pub(super) struct Dispatch {
     /// Structures of the kernel's kind, one for each job.
     pub jobs: Vec<u8>,
-    n_jobs: u32,
-    pub tiles: Vec<params::Tile>,
+    /// One entry for each job.
+    tiles: Vec<params::Tile>,
+    pub n_tiles: u64,
+}
+
+impl Dispatch {
+    /// The table by which workgroups find their jobs, with its end.
+    pub fn tiles(&self) -> Vec<params::Tile> {
+        let end = params::Tile { first: self.n_tiles as u32, across: 1 };
+        self.tiles.iter().copied().chain([end]).collect()
+    }
 }
 
 /// Everything that the kernels of one window are told.
@@ -31,14 +40,20 @@ pub(super) struct Schedule {
     pub dispatches: BTreeMap<(u32, usize), Dispatch>,
     /// The sRGB table, then taps and weights, as words.
     pub tables: Vec<u32>,
-    weights: HashMap<*const Weights, (u32, u32)>,
+    /// Places by address. The weights are held, so that no address comes to mean others.
+    weights: HashMap<*const Weights, (Arc<Weights>, (u32, u32))>,
     /// The same by contents: jobs with plans of their own still share the numbers.
     contents: HashMap<u64, Vec<(Arc<Weights>, (u32, u32))>>,
 }
 
 impl Schedule {
     pub fn new() -> Self {
-        Schedule { dispatches: BTreeMap::new(), tables: srgb_table(), weights: HashMap::new(), contents: HashMap::new() }
+        Schedule {
+            dispatches: BTreeMap::new(),
+            tables: srgb_table(),
+            weights: HashMap::new(),
+            contents: HashMap::new(),
+        }
     }
 
     /// Adds a job whose layout is settled. The plan was checked, and every place fits 32 bits.
@@ -175,19 +190,13 @@ impl Schedule {
     fn push<P: Pod>(&mut self, level: u32, kernel: usize, job: &P, size: Size) {
         let dispatch = self.dispatches.entry((level, kernel)).or_default();
         dispatch.jobs.extend_from_slice(bytes_of(job));
-        let job = dispatch.n_jobs;
-        dispatch.n_jobs += 1;
-        dispatch.tiles.reserve(tiles(size) as usize);
-        for y in 0..size.height.div_ceil(TILE_SIDE) {
-            for x in 0..size.width.div_ceil(TILE_SIDE) {
-                dispatch.tiles.push(params::Tile { job, place: x | y << 16 });
-            }
-        }
+        dispatch.tiles.push(params::Tile { first: dispatch.n_tiles as u32, across: size.width.div_ceil(TILE_SIDE) });
+        dispatch.n_tiles += tiles(size);
     }
 
     /// Places of the taps and of the weights, in words. Jobs with equal weights share them.
     fn add_weights(&mut self, weights: &Arc<Weights>) -> (u32, u32) {
-        if let Some(places) = self.weights.get(&Arc::as_ptr(weights)) {
+        if let Some((_, places)) = self.weights.get(&Arc::as_ptr(weights)) {
             return *places;
         }
         let alike = self.contents.entry(digest(weights)).or_default();
@@ -203,7 +212,7 @@ impl Schedule {
                 (taps, values)
             }
         };
-        self.weights.insert(Arc::as_ptr(weights), places);
+        self.weights.insert(Arc::as_ptr(weights), (Arc::clone(weights), places));
         places
     }
 }
@@ -216,7 +225,7 @@ fn digest(weights: &Weights) -> u64 {
 }
 
 /// Number of tiles that cover a surface.
-pub(super) fn tiles(size: Size) -> u64 {
+fn tiles(size: Size) -> u64 {
     u64::from(size.width.div_ceil(TILE_SIDE)) * u64::from(size.height.div_ceil(TILE_SIDE))
 }
 
@@ -224,25 +233,20 @@ pub(super) fn tiles(size: Size) -> u64 {
 /// [`Schedule::add_upload`] add.
 pub(super) fn table_bytes(plan: &BoundPlan, layout: &JobLayout, alignment: u64) -> u64 {
     let live = plan.kernels.iter().enumerate().filter(|(index, _)| layout.surfaces[*index].is_some());
-    live.map(|(index, kernel)| {
-        let own = tiles(plan.sizes[index]) * size_of::<params::Tile>() as u64;
-        let weights = |weights: &Weights| 4 * (3 * weights.taps.len() as u64 + weights.values.len() as u64);
-        let structures = 256 + 4 * alignment;
-        structures
-            + own
-            + match kernel {
-                Kernel::Resample { input, horizontal, vertical, .. } => {
-                    let first = tiles(intermediate_size(plan, *input, index)) * size_of::<params::Tile>() as u64;
-                    first + weights(horizontal) + weights(vertical)
-                }
-                _ => 0,
-            }
+    let weights = |weights: &Weights| 4 * (3 * weights.taps.len() as u64 + weights.values.len() as u64);
+    live.map(|(_, kernel)| match kernel {
+        Kernel::Resample { horizontal, vertical, .. } => {
+            2 * launch_bytes(alignment) + weights(horizontal) + weights(vertical)
+        }
+        _ => launch_bytes(alignment),
     })
-    .chain(layout.packed.map(|_| {
-        let grid = wire::pack_grid(plan.size(plan.output));
-        256 + 4 * alignment + tiles(grid) * size_of::<params::Tile>() as u64
-    }))
+    .chain(layout.packed.map(|_| launch_bytes(alignment)))
     .sum()
+}
+
+/// The most that one launch adds to the tables for one job: a structure, its tiles and their end, both aligned.
+pub(super) fn launch_bytes(alignment: u64) -> u64 {
+    128 + 2 * size_of::<params::Tile>() as u64 + 2 * alignment
 }
 
 /// The inverse sRGB transfer of every byte, as the bits of f32. Source: IEC 61966-2-1.
@@ -367,14 +371,20 @@ mod tests {
         assert_eq!(schedule.dispatches.len(), 1);
         let dispatch = &schedule.dispatches[&(1, kernel::OPACITY)];
         let mut seen = vec![0; 3 * size.pixels() as usize];
-        for tile in &dispatch.tiles {
-            let (left, top) = ((tile.place & 0xffff) * TILE_SIDE, (tile.place >> 16) * TILE_SIDE);
+        let table = dispatch.tiles();
+        for index in 0..dispatch.n_tiles as u32 {
+            // As the kernels look it up.
+            let job = table.partition_point(|tile| tile.first <= index) as u32 - 1;
+            let tile = table[job as usize];
+            let within = index - tile.first;
+            let (left, top) = (within % tile.across * TILE_SIDE, within / tile.across * TILE_SIDE);
             for y in top..(top + TILE_SIDE).min(size.height) {
                 for x in left..(left + TILE_SIDE).min(size.width) {
-                    seen[((tile.job * size.height + y) * size.width + x) as usize] += 1;
+                    seen[((job * size.height + y) * size.width + x) as usize] += 1;
                 }
             }
         }
+        assert_eq!(table.last().map(|end| u64::from(end.first)), Some(dispatch.n_tiles));
         assert!(seen.iter().all(|count| *count == 1));
         assert_eq!(dispatch.jobs.len(), 3 * size_of::<params::OpacityJob>());
     }

@@ -214,7 +214,8 @@ impl<'a> Packer<'a> {
                 *readers.entry(key(source)).or_default() += 1;
             }
         }
-        let shared = readers.iter().filter(|(_, readers)| **readers > 1).map(|(key, readers)| (*key, *readers)).collect();
+        let shared =
+            readers.iter().filter(|(_, readers)| **readers > 1).map(|(key, readers)| (*key, *readers)).collect();
         Packer {
             jobs,
             limits,
@@ -350,8 +351,7 @@ impl<'a> Packer<'a> {
 
     /// Bytes of the tables with which one upload is spread.
     fn upload_tables(&self, source: &Source) -> u64 {
-        let tiles = super::schedule::tiles(source.size()) * size_of::<tintype_shaders::params::Tile>() as u64;
-        if wire::form(source) == Form::Words { 0 } else { 256 + 4 * self.limits.alignment_bytes + tiles }
+        if wire::form(source) == Form::Words { 0 } else { super::schedule::launch_bytes(self.limits.alignment_bytes) }
     }
 
     fn put(&mut self, seated: Seated) {
@@ -374,6 +374,14 @@ impl<'a> Packer<'a> {
 
     fn finish(mut self) -> Vec<Window> {
         self.close_chain();
+        // One arena for all chains, if there is room for it beside two windows on their way, so that none has to wait for
+        // the one before.
+        let most = self.windows.iter().fold(Need::default(), |most, window| most.most(window.chain));
+        if most.check(&self.limits, self.limits.slots.min(2)).is_ok() {
+            for window in &mut self.windows {
+                window.chain = most;
+            }
+        }
         self.windows
     }
 }

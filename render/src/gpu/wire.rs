@@ -11,7 +11,7 @@ const TRIPLET_BYTES: usize = 3;
 /// Pixels that are spread or packed at a time.
 const CHUNK_PIXELS: usize = 4096;
 
-/// Longest row of groups of four pixels; positions of tiles hold 16 bits.
+/// Longest row of groups of four pixels: as many tiles across as any device can launch.
 const GROUPS_ACROSS: u64 = 4096;
 
 /// How a source travels.
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn groups_cover_every_pixel_in_positions_that_tiles_can_hold() {
+    fn groups_cover_every_pixel_in_rows_of_bounded_length() {
         for size in [Size::new(1, 1), Size::new(5, 1), Size::new(4096, 4), Size::new(9999, 9999)] {
             let grid = pack_grid(size);
             assert!(grid.pixels() * 4 >= size.pixels() && grid.width <= 4096, "{size}");

@@ -41,11 +41,23 @@ fn shapes(jobs: &[Job]) -> Vec<Shape> {
     jobs.iter().map(Shape::of).collect()
 }
 
-/// Jobs of a transformation over opaque sources of a size, as the planner makes them.
-fn jobs_of(text: &str, size: Size, count: u64) -> Vec<Job> {
-    let base = random_frame(&mut Random(1), size, false);
-    let job = Case::new(base, text).job(Profile::Quality);
-    (0..count).map(|seed| Job { plan: Arc::clone(&job.plan), sources: vec![photograph(seed, size)] }).collect()
+/// How a decoder gives a picture.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Decoder {
+    Jpeg,
+    Webp,
+    Png,
+}
+
+/// Jobs of a transformation over sources of a size, each with a plan of its own, as the planner makes them.
+fn jobs_of(text: &str, decoder: Decoder, size: Size, count: u64) -> Vec<Job> {
+    let job = |seed| {
+        let frame = random_frame(&mut Random(seed), size, decoder == Decoder::Png);
+        let job = Case::new(frame, text).job(Profile::Quality);
+        let sources = if decoder == Decoder::Jpeg { vec![photograph(seed, size)] } else { job.sources };
+        Job { plan: job.plan, sources }
+    };
+    (0..count).map(job).collect()
 }
 
 #[test]
@@ -96,22 +108,25 @@ fn a_picture_that_is_only_loaded_from_planes_never_sees_the_device() {
     assert_eq!(backend.last_counters(), BatchCounters { jobs: 1, ..BatchCounters::default() });
 }
 
-/// Sources as decoders give them for the workloads of the documentation, a third as long and wide where that is slow.
-const WORKLOADS: [(&str, &str, (u32, u32)); 6] = [
-    ("W1", "c_fit,w_400,h_400", (1008, 756)),
-    ("W2", "c_fill,w_400,h_350/r_20,bo_5px_solid_black", (1008, 756)),
-    ("W3", "c_scale,w_1000", (2000, 1333)),
-    ("W4", "c_scale,w_1200", (1600, 1200)),
-    ("W8", "c_fill,w_800,h_600", (1600, 1200)),
-    ("W9", "c_fit,w_512,h_512", (1600, 1200)),
+/// Sources as decoders give them for the workloads of the documentation, smaller where that is slow in software.
+const WORKLOADS: [(&str, &str, Decoder, (u32, u32)); 9] = [
+    ("W1", "c_fit,w_400,h_400", Decoder::Jpeg, (1008, 756)),
+    ("W1w", "c_fit,w_400,h_400", Decoder::Webp, (1344, 1008)),
+    ("W2", "c_fill,w_400,h_350/r_20,bo_5px_solid_black", Decoder::Jpeg, (1008, 756)),
+    ("W3", "c_scale,w_1000", Decoder::Jpeg, (2000, 1333)),
+    ("W4", "c_scale,w_1200", Decoder::Jpeg, (1600, 1200)),
+    ("W5", "c_scale,w_0.5", Decoder::Png, (1600, 1200)),
+    ("W8", "c_fill,w_800,h_600", Decoder::Jpeg, (1600, 1200)),
+    ("W9", "c_fit,w_512,h_512", Decoder::Jpeg, (1600, 1200)),
+    ("W10", "c_fill,w_800", Decoder::Jpeg, (1600, 1200)),
 ];
 
 #[test]
 fn bytes_of_the_workloads_are_within_a_twentieth_of_the_least() {
     let Some(backend) = open("bytes of workloads", GpuOptions::default()) else { return };
-    for (name, text, (width, height)) in WORKLOADS {
+    for (name, text, decoder, (width, height)) in WORKLOADS {
         for count in [1, 4] {
-            let jobs = jobs_of(text, Size::new(width, height), count);
+            let jobs = jobs_of(text, decoder, Size::new(width, height), count);
             let (least, launches) = (least(&shapes(&jobs)), launches(&shapes(&jobs)));
             pictures(&backend, &jobs);
             let counters = backend.last_counters();
@@ -179,7 +194,8 @@ fn a_photograph_in_ten_widths_goes_up_once_however_many_windows_it_takes() {
     let least = least(&shapes(&jobs));
     assert_eq!(least.up, 1200 * 800 * 3 / 2);
     let pixels = counters.bytes_up - counters.bytes_tables;
-    assert!(pixels <= least.up + 8, "{pixels} bytes of {}", least.up);
+    // The window reads a column and a row of chroma beyond its own.
+    assert!(pixels <= least.up + 2 * (600 + 401) + 4, "{pixels} bytes of {}", least.up);
     let ratio = least.ratio(counters.bytes_up, counters.bytes_down);
     assert!(ratio <= 1.10, "{ratio}");
     // Another family right behind it must not find the first one's pixels.
@@ -196,6 +212,11 @@ fn batches_that_are_begun_before_others_end_give_their_own_pictures() {
     let (Some(whole), Some(ring)) = (shared(what), open(what, options)) else { return };
     let batches: Vec<Vec<Job>> = (0..6).map(|batch| (0..20).map(|i| random_job(100 * batch + i)).collect()).collect();
     let expected: Vec<_> = batches.iter().map(|jobs| pictures(whole, jobs)).collect();
+    // Buffers grow to their size first: they are never replaced under a window that is on its way.
+    for jobs in &batches {
+        pictures(&ring, jobs);
+    }
+    let before = ring.total_counters();
     let mut answers = Vec::new();
     let mut open = std::collections::VecDeque::new();
     for jobs in &batches {
@@ -212,14 +233,16 @@ fn batches_that_are_begun_before_others_end_give_their_own_pictures() {
     }
     let totals = ring.total_counters();
     // Every batch but the first was staged while another was on its way.
-    assert!(totals.windows_overlapped >= totals.windows - 1, "{totals:?}");
+    let (overlapped, windows) =
+        (totals.windows_overlapped - before.windows_overlapped, totals.windows - before.windows);
+    assert!(windows >= 6 && overlapped >= windows - 1, "{totals:?}");
     assert!(ring.end(999).is_empty(), "there is no such batch");
 }
 
 #[test]
 fn staging_memory_is_used_again() {
     let Some(backend) = open("reuse of buffers", GpuOptions::default()) else { return };
-    let jobs = jobs_of("c_fit,w_100,h_100", Size::new(400, 300), 4);
+    let jobs = jobs_of("c_fit,w_100,h_100", Decoder::Jpeg, Size::new(400, 300), 4);
     pictures(&backend, &jobs);
     let made = backend.total_counters().buffers_made;
     assert_eq!(made, 4, "arena, tables, staging and readback");
@@ -237,7 +260,7 @@ fn ticks() -> Duration {
 
 #[test]
 fn times_are_counted_when_there_is_a_clock_and_only_then() {
-    let options = |clock| GpuOptions { budget_bytes: 8 << 20, clock, ..GpuOptions::default() };
+    let options = |clock| GpuOptions { budget_bytes: 3 << 20, clock, ..GpuOptions::default() };
     let Some(timed) = open("times of stages", options(Some(Clock(ticks)))) else { return };
     let Some(untimed) = open("times of stages", options(None)) else { return };
     let jobs: Vec<_> = (500..560).map(random_job).collect();
@@ -245,9 +268,12 @@ fn times_are_counted_when_there_is_a_clock_and_only_then() {
     pictures(&untimed, &jobs);
     let counters = timed.last_counters();
     assert!(counters.windows > 2, "{counters:?}");
-    for (what, time) in
-        [("staging", counters.staging), ("reading", counters.reading), ("waiting", counters.waiting), ("overlap", counters.overlap)]
-    {
+    for (what, time) in [
+        ("staging", counters.staging),
+        ("reading", counters.reading),
+        ("waiting", counters.waiting),
+        ("overlap", counters.overlap),
+    ] {
         assert!(time > Duration::ZERO, "{what}: {counters:?}");
     }
     assert!(counters.overlap <= counters.staging + counters.reading);

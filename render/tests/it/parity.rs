@@ -2,6 +2,7 @@
 
 use crate::compare::{Tolerance, compare};
 use crate::gpu::{pictures, shared};
+use crate::gpu_bytes::planar;
 use crate::oracle;
 use crate::random_plan::{Random, RandomCase, random_case, random_frame, random_job};
 use std::sync::Arc;
@@ -9,9 +10,10 @@ use tintype_render::backend::{Job, Source};
 use tintype_render::cpu::CpuBackend;
 use tintype_render::frame::Frame;
 use tintype_render::plan::bind::{BoundPlan, Kernel};
-use tintype_render::plan::geometry::{Orientation, Size};
+use tintype_render::plan::geometry::{Orientation, Rect, Size};
 use tintype_render::plan::step::{Filter, Light, Outline, SurfaceId};
 use tintype_render::plan::weights::{Axis, Weights};
+use tintype_render::planar::Subsampling;
 
 /// Copies of words: nothing may differ.
 const COPY: Tolerance = Tolerance { max_step: 0, max_outliers: 0 };
@@ -223,6 +225,29 @@ fn every_kernel_agrees_on_both_backends_over_awkward_sizes() {
             failures.extend(check(job, &format!("{size}, alpha {alpha}"), actual, expected).err());
         }
         assert!(failures.is_empty(), "{} of {} jobs:\n{}", failures.len(), jobs.len(), failures.join("\n"));
+    }
+}
+
+/// The forms in which pictures travel are the kernels of `wire`: integers on both sides, so nothing may differ.
+#[test]
+fn sources_in_planes_agree_after_a_resampling_on_both_backends() {
+    let Some(backend) = shared("planar sources on both backends") else { return };
+    let mut jobs = Vec::new();
+    for (seed, (width, height)) in AWKWARD.into_iter().enumerate() {
+        for (shift_x, shift_y) in [(0, 0), (1, 0), (0, 1), (1, 1)] {
+            let window = Rect::new(seed as u32 % 3, seed as u32 % 2, width, height);
+            let source = planar(seed as u64, window, Subsampling { shift_x, shift_y }, seed % 5 == 4);
+            let to = Size::new(width.div_ceil(3), height.div_ceil(2));
+            let (horizontal, vertical) = (weights(width, to.width), weights(height, to.height));
+            let kernel = Kernel::Resample { input: SurfaceId(0), horizontal, vertical, light: Light::Linear };
+            let mut job = alone(kernel, vec![(Arc::new(Frame::filled(window.size(), [0; 4])), false)], to, false);
+            job.sources = vec![source];
+            jobs.push(job);
+        }
+    }
+    let (actual, expected) = (pictures(backend, &jobs), pictures(&CpuBackend::new(), &jobs));
+    for ((job, actual), expected) in jobs.iter().zip(&actual).zip(&expected) {
+        check(job, "planes", actual, expected).unwrap_or_else(|error| panic!("{error}"));
     }
 }
 
