@@ -93,6 +93,9 @@ pub enum FallbackReason {
     /// The device reported an error other than loss.
     #[error("device error: {0}")]
     DeviceError(String),
+    /// By what was measured at the start, the CPU is quicker with this batch.
+    #[error("the cpu is quicker with this batch")]
+    CpuQuicker,
 }
 
 impl FallbackReason {
@@ -102,6 +105,7 @@ impl FallbackReason {
             FallbackReason::DeviceLost(_) => "device_lost",
             FallbackReason::TooLarge(_) => "too_large",
             FallbackReason::DeviceError(_) => "device_error",
+            FallbackReason::CpuQuicker => "cpu_quicker",
         }
     }
 }

@@ -6,6 +6,7 @@
 //! staging slots, and [`run`] uploads, submits and reads back. wgpu is used nowhere else in the product.
 
 mod arena;
+mod cache;
 mod check;
 mod counters;
 mod device;
@@ -18,12 +19,14 @@ mod tests;
 mod window;
 mod wire;
 
+pub use cache::{CacheUse, PipelineCacheStore, PipelineCaches};
 pub use counters::{BatchCounters, Clock};
 pub use device::{AdapterKind, AdapterSummary, OpenError, adapters};
 
 use crate::backend::{Backend, BackendKind, Begun, FallbackReason, Job, JobResult, Output, Source};
 use crate::frame::{BYTES_PER_PIXEL, Frame};
 use crate::plan::bind::Kernel;
+use cache::PipelineCache;
 use device::{Device, guarded};
 use memory::{Lent, Memory};
 use parking_lot::{Mutex, RwLock};
@@ -48,13 +51,25 @@ pub struct GpuOptions {
     pub slots: usize,
     /// Whether surfaces are cleared on the device as soon as their window is done, so that no later job can find them.
     pub zero_memory: bool,
-    /// Measures times for the counters; without it they stay zero.
+    /// Measures times for the counters and for calibration; without it counters stay zero and nothing is calibrated.
     pub clock: Option<Clock>,
+    /// Where compiled kernels are kept from one start to the next.
+    pub pipeline_caches: Option<PipelineCaches>,
+    /// Threads on which the CPU would render instead, for the choice between both.
+    pub cpu_threads: usize,
 }
 
 impl Default for GpuOptions {
     fn default() -> Self {
-        GpuOptions { budget_bytes: 1 << 30, timeout: Duration::from_secs(30), slots: 3, zero_memory: true, clock: None }
+        GpuOptions {
+            budget_bytes: 1 << 30,
+            timeout: Duration::from_secs(30),
+            slots: 3,
+            zero_memory: true,
+            clock: None,
+            pipeline_caches: None,
+            cpu_threads: 1,
+        }
     }
 }
 
@@ -96,6 +111,7 @@ struct Owner {
 struct Parts {
     device: Device,
     pipelines: Vec<Pipeline>,
+    cache_use: CacheUse,
     limits: WindowLimits,
     options: GpuOptions,
     running: Mutex<Running>,
@@ -139,7 +155,7 @@ impl GpuBackend {
 
     /// Opens the same adapter anew, for example after its device was lost. What was on its way is gone.
     pub fn reopen(&self) -> Result<(), OpenError> {
-        let parts = Parts::open(&|adapter| *adapter == self.summary, &self.options)?;
+        let parts = Parts::open(&|adapter| adapter.is_same(&self.summary), &self.options)?;
         let old = std::mem::replace(&mut *self.owner.write(), Arc::new(Owner { parts: Some(parts) }));
         drop(old);
         Ok(())
@@ -154,6 +170,16 @@ impl GpuBackend {
         &self.summary
     }
 
+    /// What became of the cache of compiled kernels when it was opened.
+    pub fn cache_use(&self) -> CacheUse {
+        self.owner().parts().cache_use
+    }
+
+    /// How it is used.
+    pub fn options(&self) -> &GpuOptions {
+        &self.options
+    }
+
     /// Costs of the batch that ended last.
     pub fn last_counters(&self) -> BatchCounters {
         self.owner().parts().running.lock().last
@@ -164,7 +190,7 @@ impl GpuBackend {
         self.owner().parts().running.lock().totals
     }
 
-    /// Gives the device up, from any thread, as if it had been lost: for tests and drills.
+    /// Gives the device up, from any thread, as if it had been lost: for drills, and for one that fails its proof.
     pub fn lose(&self) {
         self.owner().parts().device.lose("given up on demand");
     }
@@ -173,8 +199,15 @@ impl GpuBackend {
 impl Parts {
     fn open(allow: &dyn Fn(&AdapterSummary) -> bool, options: &GpuOptions) -> Result<Parts, OpenError> {
         let device = Device::open(allow, options.timeout)?;
-        let compiled = guarded(|| pipelines::compile(&device)).map_err(FallbackReason::DeviceError);
-        let pipelines = compiled
+        let caches = options.pipeline_caches.as_ref();
+        let compiled = guarded(|| {
+            let cache = device.scoped(|| Ok(PipelineCache::open(&device, caches)))?;
+            let pipelines = pipelines::compile(&device, &cache)?;
+            cache.keep(&device, caches);
+            Ok((pipelines, cache.found))
+        });
+        let compiled = compiled.map_err(FallbackReason::DeviceError);
+        let (pipelines, cache_use) = compiled
             .and_then(|result| result)
             .map_err(|reason| OpenError::Failed { name: device.summary.name.clone(), what: reason.to_string() })?;
         let limits = WindowLimits {
@@ -185,7 +218,7 @@ impl Parts {
             alignment_bytes: u64::from(device.limits.min_storage_buffer_offset_alignment).max(16),
             slots: options.slots.max(1) as u64,
         };
-        Ok(Parts { device, pipelines, limits, options: options.clone(), running: Mutex::default() })
+        Ok(Parts { device, pipelines, cache_use, limits, options: options.clone(), running: Mutex::default() })
     }
 
     fn engine(&self) -> Engine<'_> {

@@ -12,6 +12,7 @@ mod golden;
 mod golden_sources;
 mod gpu;
 mod gpu_bytes;
+mod gpu_fleet;
 mod kernels;
 mod language;
 mod oracle;
