@@ -228,7 +228,9 @@ impl App {
         tokio::spawn(Meter::run(Arc::downgrade(&self.meter), self.catalog.clone()));
         let sweeper = tokio::spawn(sweep(self.catalog.clone(), self.deriver.clone()));
         let stop = stop_signal();
-        let served = serve(listener, router(self.state), ConnectionLimits { grace: GRACE, ..Default::default() }, stop);
+        let deliver = self.state.deliver.clone();
+        let served =
+            serve(listener, router(self.state), deliver, ConnectionLimits { grace: GRACE, ..Default::default() }, stop);
         let result = served.await.map_err(AppError::Serve);
         tracing::info!("stopping");
         self.scheduler.shutdown(GRACE).await;

@@ -47,6 +47,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                     horizontal: weights(width, to_width),
                     vertical: weights(height, to_height),
                     light,
+                    chroma: None,
                 };
                 let plan = BoundPlan {
                     kernels: vec![Kernel::Load { source: 0 }, resample],

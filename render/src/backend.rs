@@ -4,7 +4,7 @@ use crate::error::Result;
 use crate::frame::Frame;
 use crate::plan::bind::BoundPlan;
 use crate::plan::geometry::Size;
-use crate::planar::PlanarFrame;
+use crate::planes::Planes;
 use std::fmt;
 use std::sync::Arc;
 
@@ -16,8 +16,8 @@ use std::sync::Arc;
 pub enum Source {
     /// Straight 8-bit sRGB with alpha.
     Rgba(Arc<Frame>),
-    /// YCbCr planes as a JPEG decoder holds them; opaque.
-    Planar(Arc<PlanarFrame>),
+    /// What a JPEG holds. Only resampling reads it.
+    Planar(Arc<Planes>),
 }
 
 impl Source {
@@ -25,7 +25,7 @@ impl Source {
     pub fn size(&self) -> Size {
         match self {
             Source::Rgba(frame) => frame.size(),
-            Source::Planar(frame) => frame.size(),
+            Source::Planar(planes) => planes.size(),
         }
     }
 
@@ -44,13 +44,16 @@ impl Source {
 pub enum Output {
     /// Straight 8-bit sRGB with alpha.
     Rgba(Frame),
+    /// What a JPEG is to hold. Made only where the plan says so and the source was in planes.
+    Planar(Planes),
 }
 
 impl Output {
-    /// The picture.
+    /// The picture, as pixels.
     pub fn into_frame(self) -> Frame {
         match self {
             Output::Rgba(frame) => frame,
+            Output::Planar(planes) => planes.to_frame(),
         }
     }
 }

@@ -159,6 +159,7 @@ impl FaceDetector {
                     horizontal: axis(region.x, region.width, frame.size().width, size.width),
                     vertical: axis(region.y, region.height, frame.size().height, size.height),
                     light: Light::Encoded,
+                    chroma: None,
                 },
             ],
             sizes: vec![frame.size(), size],

@@ -10,6 +10,8 @@ use crate::backend::{Job, Source};
 use crate::plan::bind::{BoundPlan, Kernel};
 use crate::plan::geometry::Size;
 use crate::plan::step::SurfaceId;
+use crate::plan::weights::Weights;
+use crate::planes::Subsampling;
 use serde::Serialize;
 use std::collections::{BTreeSet, HashMap};
 use std::ops::AddAssign;
@@ -35,8 +37,11 @@ impl Wire {
         match source {
             Source::Rgba(frame) if frame.has_alpha() => Wire::Rgba,
             Source::Rgba(_) => Wire::Rgb,
-            Source::Planar(frame) if frame.chroma().is_none() => Wire::Gray,
-            Source::Planar(frame) => Wire::Planar { coarse: frame.subsampling().shift_x + frame.subsampling().shift_y },
+            Source::Planar(planes) if planes.chroma().is_none() => Wire::Gray,
+            Source::Planar(planes) => {
+                let Subsampling { across, down } = planes.subsampling();
+                Wire::Planar { coarse: u32::from(across > 1) + u32::from(down > 1) }
+            }
         }
     }
 
@@ -266,6 +271,11 @@ impl AddAssign for Traffic {
     }
 }
 
+/// Multiplications of one row or column.
+pub(crate) fn n_taps(weights: &Weights) -> u64 {
+    weights.taps.iter().map(|taps| u64::from(taps.count)).sum()
+}
+
 /// Bytes of a pixel between the passes of a resampling.
 const INTERMEDIATE_BYTES: u64 = 16;
 
@@ -285,8 +295,8 @@ pub fn traffic(shapes: &[Shape]) -> Traffic {
                 Kernel::Resample { input, horizontal, vertical, .. } => {
                     let from = plan.size(*input);
                     let between = u64::from(plan.sizes[index].width) * u64::from(from.height);
-                    let across = horizontal.values.len() as u64 * u64::from(from.height);
-                    let down = vertical.values.len() as u64 * u64::from(plan.sizes[index].width);
+                    let across = n_taps(horizontal) * u64::from(from.height);
+                    let down = n_taps(vertical) * u64::from(plan.sizes[index].width);
                     Traffic {
                         read: 4 * from.pixels() + INTERMEDIATE_BYTES * between,
                         written: INTERMEDIATE_BYTES * between + 4 * pixels,

@@ -14,11 +14,12 @@ pub mod face;
 pub mod forecast;
 pub mod frame;
 pub mod gpu;
+mod lanes;
 pub mod language;
 pub mod limits;
 pub mod pipeline;
 pub mod plan;
-pub mod planar;
+pub mod planes;
 
 pub use error::{Error, Result};
 pub use limits::Limits;

@@ -1,7 +1,7 @@
 //! Joins decoding, planning, a backend and encoding.
 
 use crate::backend::{Job, Output, Source};
-use crate::codec;
+use crate::codec::{self, Encoded};
 use crate::cpu;
 use crate::error::{Error, Result};
 use crate::face::FaceDetector;
@@ -113,19 +113,29 @@ pub fn prepare(request: &Request, sources: &[Bytes], faces: &FaceDetector, limit
     let mut frames = Vec::with_capacity(sources.len());
     let mut decoded = Vec::with_capacity(sources.len());
     for (source, bytes) in sources.iter().enumerate() {
-        if plan.reads(source) {
-            let (frame, given) = codec::decode(bytes, &plan.sources[source], limits)?;
-            frames.push(Source::Rgba(Arc::new(frame)));
-            decoded.push(given);
-        } else {
-            let nothing = Size::new(1, 1);
-            frames.push(Source::Rgba(Arc::new(Frame::filled(nothing, [0; 4]))));
-            decoded.push(Decoded::whole(nothing));
-        }
+        let (frame, given) = decode(&plan, source, bytes, limits)?;
+        frames.push(frame);
+        decoded.push(given);
     }
     let bound = plan.bind(&decoded)?;
     let job = Job { plan: Arc::new(bound), sources: frames };
     Ok(Prepared { job, encoding: plan.encoding, found })
+}
+
+/// What the plan needs of one source: in planes where only resampling reads it, else as pixels.
+fn decode(plan: &plan::Plan, source: usize, bytes: &[u8], limits: &Limits) -> Result<(Source, Decoded)> {
+    if !plan.reads(source) {
+        let nothing = Size::new(1, 1);
+        return Ok((Source::Rgba(Arc::new(Frame::filled(nothing, [0; 4]))), Decoded::whole(nothing)));
+    }
+    let demand = &plan.sources[source];
+    if plan.only_resamples(source)
+        && let Some((planes, given)) = codec::decode_planes(bytes, demand, limits)?
+    {
+        return Ok((Source::Planar(Arc::new(planes)), given));
+    }
+    let (frame, given) = codec::decode(bytes, demand, limits)?;
+    Ok((Source::Rgba(Arc::new(frame)), given))
 }
 
 /// Longest side, in pixels, of the picture in which faces are looked for.
@@ -136,7 +146,10 @@ pub fn find_faces(facts: &SourceFacts, bytes: &[u8], detector: &FaceDetector, li
     let side = f64::from(facts.size.width.max(facts.size.height));
     let scale = (FACE_SEARCH_SIDE / side).min(1.0);
     let demand = Demand { size: facts.size, scale, region: Rect::whole(facts.size) };
-    let (frame, given) = codec::decode(bytes, &demand, limits)?;
+    let (frame, given) = match codec::decode_planes(bytes, &demand, limits)? {
+        Some((planes, given)) => (planes.to_frame(), given),
+        None => codec::decode(bytes, &demand, limits)?,
+    };
     let upright = cpu::turn(&frame, facts.orientation)?;
     let factor = 8.0 / f64::from(given.eighths);
     let scaled = |rect: RectF| RectF::new(rect.x * factor, rect.y * factor, rect.width * factor, rect.height * factor);
@@ -145,14 +158,15 @@ pub fn find_faces(facts: &SourceFacts, bytes: &[u8], detector: &FaceDetector, li
 
 /// Encodes what a backend made.
 pub fn finish(output: Output, encoding: &Encoding, limits: &Limits) -> Result<Picture> {
-    let frame = output.into_frame();
-    let encoded = codec::encode(&frame, encoding, limits)?;
-    Ok(Picture {
-        bytes: Bytes::from(encoded.bytes),
-        format: encoded.format,
-        size: frame.size(),
-        quality: encoded.quality,
-    })
+    let (encoded, size) = match output {
+        Output::Rgba(frame) => (codec::encode(&frame, encoding, limits)?, frame.size()),
+        Output::Planar(planes) => {
+            let size = planes.size();
+            (codec::encode_planes(planes, encoding)?, size)
+        }
+    };
+    let Encoded { bytes, format, quality } = encoded;
+    Ok(Picture { bytes: Bytes::from(bytes), format, size, quality })
 }
 
 /// Facts of every source in order: the base, then every layer; unknown layers are left out.

@@ -153,7 +153,7 @@ pub struct ResampleJob {
     pub output_alpha: u32,
 }
 
-/// A picture in the form in which it travels. Of `planar` and `rgb`, `input`, `cb` and `cr` are bytes of the arena; of
+/// A picture in the form in which it travels. Of `spread` and `rgb`, `input`, `cb` and `cr` are bytes of the arena; of
 /// `pack`, `input` is a word, and `width` by `height` groups of four pixels cover `pixels` pixels in order.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Pod, Zeroable)]
 #[repr(C)]
@@ -168,8 +168,6 @@ pub struct WireJob {
     pub chroma_height: u32,
     pub shift_x: u32,
     pub shift_y: u32,
-    pub phase_x: u32,
-    pub phase_y: u32,
     pub pixels: u32,
 }
 

@@ -4,6 +4,7 @@ pub mod body;
 pub mod data_uri;
 pub mod delivery;
 pub mod error;
+pub mod express;
 pub mod form;
 pub mod response;
 pub mod serve;
@@ -61,7 +62,7 @@ async fn handle(State(state): State<HttpState>, request: Request) -> Response<Bo
         Ok(response) => response,
         Err(_) => HttpError::internal(&"a handler panicked").into_api_response(),
     };
-    add_common_headers(&mut response, &id);
+    add_common_headers(&mut response, Some(&id));
     tracing::debug!(
         request.id = %id,
         method = %parts.method,
@@ -157,7 +158,7 @@ fn preflight() -> Response<Body> {
     response
 }
 
-fn add_common_headers(response: &mut Response<Body>, request_id: &str) {
+fn add_common_headers(response: &mut Response<Body>, request_id: Option<&str>) {
     let headers = response.headers_mut();
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     headers.insert(
@@ -168,7 +169,7 @@ fn add_common_headers(response: &mut Response<Body>, request_id: &str) {
     );
     headers.insert(TIMING_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    if let Ok(value) = HeaderValue::from_str(request_id) {
+    if let Some(Ok(value)) = request_id.map(HeaderValue::from_str) {
         headers.insert(X_REQUEST_ID, value);
     }
 }

@@ -1,5 +1,7 @@
-//! The listener: connections under limits, and an orderly end.
+//! The listener: connections under limits, and an orderly end. Every connection begins in the express lane.
 
+use super::express::{self, Next, Reread};
+use crate::service::deliver_types::Deliver;
 use axum::Router;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
@@ -42,6 +44,7 @@ impl Default for ConnectionLimits {
 pub async fn serve(
     listener: TcpListener,
     router: Router,
+    deliver: Arc<dyn Deliver>,
     limits: ConnectionLimits,
     stop: impl Future<Output = ()>,
 ) -> io::Result<()> {
@@ -64,9 +67,9 @@ pub async fn serve(
                 continue;
             }
         };
-        let (router, stopped) = (router.clone(), stopped.clone());
+        let (router, deliver, stopped) = (router.clone(), deliver.clone(), stopped.clone());
         connections.spawn(async move {
-            connection(stream, router, limits, stopped).await;
+            connection(stream, router, deliver, limits, stopped).await;
             drop(permit);
         });
     }
@@ -89,7 +92,21 @@ async fn accept(
     Ok((stream, permit))
 }
 
-async fn connection(stream: TcpStream, router: Router, limits: ConnectionLimits, mut stopped: watch::Receiver<bool>) {
+async fn connection(
+    mut stream: TcpStream,
+    router: Router,
+    deliver: Arc<dyn Deliver>,
+    limits: ConnectionLimits,
+    stopped: watch::Receiver<bool>,
+) {
+    let before = match express::run(&mut stream, &deliver, limits.head_timeout, told(stopped.clone())).await {
+        Ok(Next::Ordinary(before)) => before,
+        Ok(Next::Closed) => return,
+        Err(error) => {
+            tracing::debug!(error = %error, "a connection broke off");
+            return;
+        }
+    };
     let mut builder = Builder::new(TokioExecutor::new());
     builder
         .http1()
@@ -104,12 +121,11 @@ async fn connection(stream: TcpStream, router: Router, limits: ConnectionLimits,
         .max_concurrent_streams(128)
         .keep_alive_interval(limits.head_timeout)
         .keep_alive_timeout(limits.head_timeout);
-    let served = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let served = builder.serve_connection(TokioIo::new(Reread::new(before, stream)), TowerToHyperService::new(router));
     let mut served = std::pin::pin!(served);
     let result = tokio::select! {
         result = served.as_mut() => result,
-        // An error means that the server is gone, which is a reason to stop too.
-        _ = stopped.changed() => {
+        () = told(stopped) => {
             served.as_mut().graceful_shutdown();
             served.await
         }
@@ -117,4 +133,9 @@ async fn connection(stream: TcpStream, router: Router, limits: ConnectionLimits,
     if let Err(error) = result {
         tracing::debug!(error = %error, "a connection broke off");
     }
+}
+
+/// Resolves when the server is to stop. An error means that it is gone, which is a reason too.
+async fn told(mut stopped: watch::Receiver<bool>) {
+    let _ = stopped.wait_for(|stopping| *stopping).await;
 }

@@ -2,7 +2,7 @@
 
 use super::deliver_types::{
     CachePolicy, ContentFacts, Deliver, DeliveryAnswer, DeliveryBody, DeliveryError, DeliveryRequest, FileFacts,
-    StageTiming, StoredBody, VaryOn,
+    KeptAnswer, StageTiming, StoredBody, VaryOn,
 };
 use super::derive::{DeriveError, DerivedPicture, Deriver, Ingredients};
 use super::meter::Meter;
@@ -17,7 +17,7 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use std::io;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tintype_render::Limits;
 use tintype_render::language::{self, Address, Format, FormatParam, Transformation};
@@ -50,6 +50,8 @@ struct Kept {
     content: ContentFacts,
     attachment: Option<String>,
     cloud: Cloud,
+    /// What whoever sends it made of all this.
+    head: OnceLock<Bytes>,
 }
 
 /// Delivers originals and derived pictures.
@@ -83,6 +85,23 @@ impl DeliveryCache {
     }
 }
 
+impl Kept {
+    fn answer(&self) -> DeliveryAnswer {
+        DeliveryAnswer {
+            body: DeliveryBody::Bytes(self.bytes.clone()),
+            content_type: self.content_type.to_owned(),
+            etag: self.etag.clone(),
+            last_modified_s: self.last_modified_s,
+            cache: self.cache,
+            vary: self.vary.clone(),
+            timings: vec![StageTiming { stage: "cache", duration: Duration::ZERO, description: Some("hit") }],
+            content: Some(self.content.clone()),
+            attachment: self.attachment.clone(),
+            warning: None,
+        }
+    }
+}
+
 impl Delivery {
     pub fn new(
         catalog: Arc<dyn Catalog>,
@@ -97,18 +116,7 @@ impl Delivery {
 
     fn answer_kept(&self, kept: &Kept, head: bool) -> DeliveryAnswer {
         self.meter.delivered(&kept.cloud.id, if head { 0 } else { kept.bytes.len() as u64 });
-        DeliveryAnswer {
-            body: DeliveryBody::Bytes(kept.bytes.clone()),
-            content_type: kept.content_type.to_owned(),
-            etag: kept.etag.clone(),
-            last_modified_s: kept.last_modified_s,
-            cache: kept.cache,
-            vary: kept.vary.clone(),
-            timings: vec![StageTiming { stage: "cache", duration: Duration::ZERO, description: Some("hit") }],
-            content: Some(kept.content.clone()),
-            attachment: kept.attachment.clone(),
-            warning: None,
-        }
+        kept.answer()
     }
 
     /// The cloud and the address; addresses without a cloud mean the default one.
@@ -169,8 +177,7 @@ impl Delivery {
 impl Deliver for Delivery {
     async fn deliver(&self, request: DeliveryRequest) -> Result<DeliveryAnswer, DeliveryError> {
         let accept = accept_class(request.accept.as_deref());
-        let url_key =
-            UrlKey { path: request.path.clone(), accept_class: u8::from(accept.webp) | u8::from(accept.avif) << 1 };
+        let url_key = url_key(&request.path, accept);
         if let Some(kept) = self.cache.get(&url_key) {
             return Ok(self.answer_kept(&kept, request.head));
         }
@@ -219,6 +226,7 @@ impl Deliver for Delivery {
                     content,
                     attachment,
                     cloud,
+                    head: OnceLock::new(),
                 };
                 let kept = self.keep(url_key, kept, epoch);
                 return Ok(DeliveryAnswer { timings: vec![lookup], ..self.answer_kept(&kept, request.head) });
@@ -270,10 +278,24 @@ impl Deliver for Delivery {
             attachment: attachment(&transformation, &asset, picture.format.extension()),
             bytes: picture.bytes,
             cloud,
+            head: OnceLock::new(),
         };
         let kept = self.keep(url_key, kept, epoch);
         Ok(DeliveryAnswer { timings, ..self.answer_kept(&kept, request.head) })
     }
+
+    fn kept(&self, path: &str, accept: Option<&str>, write: &dyn Fn(DeliveryAnswer) -> Bytes) -> Option<KeptAnswer> {
+        let kept = self.cache.get(&url_key(path, accept_class(accept)))?;
+        let head = kept.head.get_or_init(|| write(kept.answer())).clone();
+        if !head.is_empty() {
+            self.meter.delivered(&kept.cloud.id, kept.bytes.len() as u64);
+        }
+        Some(KeptAnswer { head, body: kept.bytes.clone() })
+    }
+}
+
+fn url_key(path: &str, accept: AcceptClass) -> UrlKey {
+    UrlKey { path: path.to_owned(), accept_class: u8::from(accept.webp) | u8::from(accept.avif) << 1 }
 }
 
 impl Delivery {

@@ -30,6 +30,20 @@ pub struct DeliveryRequest {
 #[async_trait]
 pub trait Deliver: Send + Sync {
     async fn deliver(&self, request: DeliveryRequest) -> Result<DeliveryAnswer, DeliveryError>;
+
+    /// An answer that lies in memory, counted as delivered. `write` makes the caller's own form of everything but the
+    /// body; it is called once, and what it gave is kept with the answer.
+    fn kept(&self, path: &str, accept: Option<&str>, write: &dyn Fn(DeliveryAnswer) -> Bytes) -> Option<KeptAnswer> {
+        let _ = (path, accept, write);
+        None
+    }
+}
+
+/// See [`Deliver::kept`].
+#[derive(Debug, Clone)]
+pub struct KeptAnswer {
+    pub head: Bytes,
+    pub body: Bytes,
 }
 
 /// A picture that can be delivered.

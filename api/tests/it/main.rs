@@ -6,6 +6,7 @@ mod app;
 mod catalog;
 mod delivery;
 mod doubles;
+mod express;
 mod http;
 mod serve;
 mod signatures;

@@ -21,7 +21,7 @@ async fn start(limits: ConnectionLimits) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
-    let done = tokio::spawn(serve(listener, app.router, limits, async {
+    let done = tokio::spawn(serve(listener, app.router, app.deliver, limits, async {
         let _ = stopped.await;
     }));
     Server { address, stop, done }

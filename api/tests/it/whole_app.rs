@@ -19,6 +19,7 @@ use tintype_api::config::machine::Machine;
 use tintype_api::demo::{Demo, find_or_create};
 use tintype_api::domain::{Asset, AssetKey, BlobKey, Day, DeliveryType, Derived, PublicId, ResourceType, Usage};
 use tintype_api::http::router;
+use tintype_api::http::serve::{ConnectionLimits, serve};
 use tintype_api::storage::{BlobStore, MemoryStore, path_of};
 use tintype_render::choice::Choice;
 use tower::ServiceExt;
@@ -147,6 +148,15 @@ impl WholeApp {
         let text = answer.text();
         let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("{name}: {text}"));
         line.trim().parse().unwrap()
+    }
+
+    /// Listens on a port of its own until the test ends.
+    pub async fn listen(&self) -> std::net::SocketAddr {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (router, deliver) = (self.router.clone(), self.app.state().deliver);
+        tokio::spawn(serve(listener, router, deliver, ConnectionLimits::default(), std::future::pending()));
+        address
     }
 
     /// Sums of the cloud, with everything that is pending.

@@ -123,7 +123,7 @@ fn chain(kind: KernelKind, length: usize, side: u32) -> Job {
                 };
                 let weights = Arc::new(axis.weights(Filter::Lanczos3));
                 let (horizontal, vertical) = (Arc::clone(&weights), weights);
-                (Kernel::Resample { input, horizontal, vertical, light: Light::Linear }, to)
+                (Kernel::Resample { input, horizontal, vertical, light: Light::Linear, chroma: None }, to)
             }
             KernelKind::Extract => (Kernel::Extract { input, x: 0, y: 0 }, before),
             KernelKind::Orient => {

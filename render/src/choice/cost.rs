@@ -1,6 +1,6 @@
 //! Whether a batch is quicker on a device or on the CPU, from what was measured at the start.
 
-use crate::forecast::{Shape, least};
+use crate::forecast::{Shape, least, n_taps};
 use crate::plan::bind::{BoundPlan, Kernel};
 use serde::Serialize;
 use std::fmt;
@@ -67,8 +67,8 @@ impl KernelKind {
 pub fn units(plan: &BoundPlan, index: usize) -> u64 {
     match &plan.kernels[index] {
         Kernel::Resample { input, horizontal, vertical, .. } => {
-            let across = horizontal.values.len() as u64 * u64::from(plan.size(*input).height);
-            across + vertical.values.len() as u64 * u64::from(plan.sizes[index].width)
+            let across = n_taps(horizontal) * u64::from(plan.size(*input).height);
+            across + n_taps(vertical) * u64::from(plan.sizes[index].width)
         }
         _ => plan.sizes[index].pixels(),
     }

@@ -83,6 +83,7 @@ fn plan() -> (BoundPlan, Vec<&'static str>) {
         horizontal: weights(from.width, to.width),
         vertical: weights(from.height, to.height),
         light,
+        chroma: None,
     };
     let turn = Orientation { mirror: true, quarter_turns: 1 };
     // Resampling comes first: it divides by alpha, which would blow up a rounding difference where alpha is low.

@@ -10,6 +10,7 @@ use crate::limits::Limits;
 use crate::plan::bind::Decoded;
 use crate::plan::geometry::{Orientation, Rect, Size};
 use crate::plan::step::Demand;
+use crate::planes::{Planes, Subsampling};
 use mozjpeg::{ColorSpace, Compress};
 use mozjpeg_sys as ffi;
 
@@ -47,9 +48,21 @@ fn profile(session: &Session, limits: &Limits) -> Option<Vec<u8>> {
     (complete && total <= limits.metadata_bytes).then(|| parts.iter().flat_map(|(.., part)| *part).copied().collect())
 }
 
-/// What will be decoded for a demand, and the numerator of the scale N/8.
-pub(super) fn plan_decode(demand: &Demand) -> (Decoded, u32) {
-    let eighths = ((demand.scale * 8.0 - 1e-9).ceil()).clamp(1.0, 8.0) as u32;
+/// What is decoded for a demand at most: libjpeg's transforms for five to seven eighths take longer than the whole one.
+pub(super) fn plan_decode(demand: &Demand) -> Decoded {
+    let eighths = least_eighths(demand);
+    decoded_at(demand, if eighths > 4 { 8 } else { eighths })
+}
+
+/// The numerator of the least scale N/8 that meets a demand.
+pub(super) fn least_eighths(demand: &Demand) -> u32 {
+    let wanted = demand.scale * 8.0;
+    // One sample a block is a box filter over it, which shows unless much is averaged afterwards.
+    let least = if wanted > 0.5 { 2.0 } else { 1.0 };
+    (wanted - 1e-9).ceil().clamp(least, 8.0) as u32
+}
+
+fn decoded_at(demand: &Demand, eighths: u32) -> Decoded {
     let scaled = |length: u32| (u64::from(length) * u64::from(eighths)).div_ceil(8) as u32;
     let full = Size::new(scaled(demand.size.width), scaled(demand.size.height));
     let axis = |start: u32, end: u32, side: u32| {
@@ -59,7 +72,13 @@ pub(super) fn plan_decode(demand: &Demand) -> (Decoded, u32) {
     };
     let (left, right) = axis(demand.region.x, demand.region.right(), full.width);
     let (top, bottom) = axis(demand.region.y, demand.region.bottom(), full.height);
-    (Decoded { full, window: Rect::new(left, top, right - left, bottom - top), eighths }, eighths)
+    Decoded { full, window: Rect::new(left, top, right - left, bottom - top), eighths, subsampling: None }
+}
+
+/// Whether there is a usable profile of other colors than sRGB.
+pub(super) fn has_other_colors(bytes: &[u8], limits: &Limits) -> Result<bool> {
+    let session = Session::read_header(bytes)?;
+    Ok(profile(&session, limits).is_some_and(|icc| ToSrgb::new(&icc).is_some()))
 }
 
 /// Reads a JPEG row by row.
@@ -90,7 +109,8 @@ impl<'a> Decoder<'a> {
         if stored != demand.size {
             return Err(invalid(format!("it is {stored} now but was {} when it was uploaded", demand.size)));
         }
-        let (decoded, eighths) = plan_decode(demand);
+        let decoded = plan_decode(demand);
+        let eighths = decoded.eighths;
         let four_inks = session.info().num_components == 4;
         let cmyk =
             four_inks.then(|| Cmyk { inverted: session.blocks(APP14).iter().any(|block| block.starts_with(b"Adobe")) });
@@ -201,24 +221,61 @@ pub(super) fn encode(frame: &Frame, quality: u8, chroma: Option<ChromaSampling>,
     if frame.has_alpha() {
         return Err(Error::Encode("a picture with alpha reached the JPEG encoder".into()));
     }
-    let chroma = chroma.unwrap_or(if quality >= 90 { ChromaSampling::Full } else { ChromaSampling::Half });
+    let chroma = chroma.unwrap_or(ChromaSampling::for_quality(quality));
+    let subsampling = match chroma {
+        ChromaSampling::Half => Subsampling::HALF,
+        ChromaSampling::Full => Subsampling::NONE,
+    };
     contained(|| {
         let mut encoder = Compress::new(ColorSpace::JCS_EXT_RGBX);
-        encoder.set_size(frame.size().width as usize, frame.size().height as usize);
-        encoder.set_fastest_defaults();
-        encoder.set_color_space(ColorSpace::JCS_YCbCr);
-        encoder.set_quality(f32::from(quality));
-        let pixel = match chroma {
-            ChromaSampling::Half => (2, 2),
-            ChromaSampling::Full => (1, 1),
-        };
-        encoder.set_chroma_sampling_pixel_sizes(pixel, pixel);
-        if progressive {
-            encoder.set_optimize_coding(true);
-            encoder.set_progressive_mode();
-        }
-        let mut encoder = encoder.start_compress(Vec::with_capacity(frame.pixels().len() / 16 + 1024))?;
+        set_up(&mut encoder, frame.size(), ColorSpace::JCS_YCbCr, subsampling, quality, progressive);
+        let mut encoder = encoder.start_compress(buffer(frame.size()))?;
         encoder.write_scanlines(frame.pixels())?;
         encoder.finish()
     })
+}
+
+/// The same from planes, which stay subsampled as they are; grey pictures get a single component.
+pub(super) fn encode_planes(planes: Planes, quality: u8, progressive: bool) -> Result<Vec<u8>> {
+    let (size, subsampling) = (planes.size(), planes.subsampling());
+    let color = if planes.chroma().is_some() { ColorSpace::JCS_YCbCr } else { ColorSpace::JCS_GRAYSCALE };
+    let planes: Vec<Vec<u8>> = planes.into_planes().into_iter().map(|plane| plane.into_blocks(8)).collect();
+    contained(|| {
+        let mut encoder = Compress::new(color);
+        set_up(&mut encoder, size, color, subsampling, quality, progressive);
+        encoder.set_raw_data_in(true);
+        let mut encoder = encoder.start_compress(buffer(size))?;
+        let rows: Vec<&[u8]> = planes.iter().map(Vec::as_slice).collect();
+        if !encoder.write_raw_data(&rows) {
+            return Err(std::io::Error::other("the encoder took no more rows"));
+        }
+        encoder.finish()
+    })
+}
+
+fn set_up(
+    encoder: &mut Compress,
+    size: Size,
+    color: ColorSpace,
+    subsampling: Subsampling,
+    quality: u8,
+    progressive: bool,
+) {
+    encoder.set_size(size.width as usize, size.height as usize);
+    encoder.set_fastest_defaults();
+    encoder.set_color_space(color);
+    encoder.set_quality(f32::from(quality));
+    if color == ColorSpace::JCS_YCbCr {
+        let pixel = (subsampling.across as u8, subsampling.down as u8);
+        encoder.set_chroma_sampling_pixel_sizes(pixel, pixel);
+    }
+    if progressive {
+        encoder.set_optimize_coding(true);
+        encoder.set_progressive_mode();
+    }
+}
+
+/// About what a picture takes.
+fn buffer(size: Size) -> Vec<u8> {
+    Vec::with_capacity((size.pixels() / 4) as usize + 1024)
 }

@@ -4,15 +4,18 @@
 //! decoder gives is straight 8-bit sRGB RGBA: profiles are applied, CMYK is converted, 16 bits are reduced to 8.
 
 mod avif;
+mod baseline;
 mod container;
 mod jpeg;
 mod jpeg_session;
 mod metadata;
+mod planar;
 mod png;
 pub mod quality;
 mod webp;
 
 pub use container::{Container, sniff};
+pub use planar::decode_planes;
 
 use crate::error::{Error, Result};
 use crate::frame::{BYTES_PER_PIXEL, Frame};
@@ -22,6 +25,7 @@ use crate::plan::bind::Decoded;
 use crate::plan::geometry::{Orientation, Rect, Size};
 use crate::plan::step::Demand;
 use crate::plan::{Encoding, Quality};
+use crate::planes::Planes;
 
 /// What the header of a file says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,7 +55,10 @@ pub fn probe(bytes: &[u8], limits: &Limits) -> Result<Probe> {
 /// Reads the header and makes sure that all of the picture is there and can be decoded, at the least cost.
 pub fn verify(bytes: &[u8], limits: &Limits) -> Result<Probe> {
     let found = probe(bytes, limits)?;
-    let demand = Demand { size: found.size, scale: 1.0 / 8.0, region: Rect::whole(found.size) };
+    if found.format == Format::Jpeg && planar::is_whole(bytes) {
+        return Ok(found);
+    }
+    let demand = Demand { size: found.size, scale: 1.0 / 16.0, region: Rect::whole(found.size) };
     let mut decoder = open(bytes, &demand, limits)?;
     let size = decoder.decoded().window.size();
     let mut band = vec![0; size.width as usize * BYTES_PER_PIXEL * BAND_ROWS.min(size.height) as usize];
@@ -78,7 +85,7 @@ pub trait Decoder {
 }
 
 /// Opens a file for reading what is demanded of it: at the smallest scale of the format that is no smaller than
-/// `demand.scale`, and only the rows and columns of `demand.region`.
+/// `demand.scale` (a JPEG at one eighth only for half of that), and only the rows and columns of `demand.region`.
 pub fn open<'a>(bytes: &'a [u8], demand: &Demand, limits: &Limits) -> Result<Box<dyn Decoder + 'a>> {
     let format = readable(bytes, limits)?;
     let decoder: Box<dyn Decoder + 'a> = match format {
@@ -111,8 +118,10 @@ pub fn decode(bytes: &[u8], demand: &Demand, limits: &Limits) -> Result<(Frame, 
 /// What [`open`] will give for a demand, without looking at the file.
 pub fn predict(demand: &Demand, format: Format) -> Decoded {
     match format {
-        Format::Jpeg => jpeg::plan_decode(demand).0,
-        Format::Png | Format::WebP | Format::Avif => Decoded { full: demand.size, window: demand.region, eighths: 8 },
+        Format::Jpeg => jpeg::plan_decode(demand),
+        Format::Png | Format::WebP | Format::Avif => {
+            Decoded { full: demand.size, window: demand.region, eighths: 8, subsampling: None }
+        }
     }
 }
 
@@ -125,12 +134,24 @@ pub struct Encoded {
     pub quality: Option<u8>,
 }
 
-/// Writes a frame. No metadata is written.
+/// Writes planes, as the JPEG that they were made for. No metadata is written.
 ///
-/// Errors: [`Error::Limit`] when the format cannot hold a picture of that size.
-pub fn encode(frame: &Frame, encoding: &Encoding, _limits: &Limits) -> Result<Encoded> {
-    let size = frame.size();
-    let most = match encoding.format {
+/// Errors: those of [`encode`], and a format other than JPEG.
+pub fn encode_planes(planes: Planes, encoding: &Encoding) -> Result<Encoded> {
+    check_sides(planes.size(), encoding.format)?;
+    if encoding.format != Format::Jpeg {
+        return Err(Error::Encode("planes reached an encoder of pixels".into()));
+    }
+    let quality = match encoding.quality {
+        Quality::Fixed(number) => number.clamp(1, 100),
+        Quality::Auto(level) => quality::auto_quality_of_luma(planes.luma(), encoding.format, level),
+    };
+    let bytes = jpeg::encode_planes(planes, quality, encoding.progressive)?;
+    Ok(Encoded { bytes, format: encoding.format, quality: Some(quality) })
+}
+
+fn check_sides(size: Size, format: Format) -> Result<()> {
+    let most = match format {
         Format::Jpeg => 65_535,
         Format::WebP => 16_383,
         Format::Avif => 65_535,
@@ -139,9 +160,17 @@ pub fn encode(frame: &Frame, encoding: &Encoding, _limits: &Limits) -> Result<En
     if size.width.max(size.height) > most {
         return Err(Error::Limit(format!(
             "Maximum side of a {} image is {most} pixels. Requested {size}",
-            encoding.format.extension()
+            format.extension()
         )));
     }
+    Ok(())
+}
+
+/// Writes a frame. No metadata is written.
+///
+/// Errors: [`Error::Limit`] when the format cannot hold a picture of that size.
+pub fn encode(frame: &Frame, encoding: &Encoding, _limits: &Limits) -> Result<Encoded> {
+    check_sides(frame.size(), encoding.format)?;
     let lossy = match encoding.quality {
         Quality::Fixed(number) => number.clamp(1, 100),
         Quality::Auto(_) if encoding.format == Format::Png => 100,

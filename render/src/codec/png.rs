@@ -84,7 +84,7 @@ impl<'a> Decoder<'a> {
         let to_srgb = profile.filter(|_| channels >= 3).and_then(ToSrgb::new);
         let has_alpha = has_alpha(&reader);
         let mut decoder = Decoder {
-            decoded: Decoded { full: size, window: demand.region, eighths: 8 },
+            decoded: Decoded { full: size, window: demand.region, eighths: 8, subsampling: None },
             has_alpha,
             channels,
             rows_read: 0,

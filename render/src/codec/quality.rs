@@ -2,28 +2,34 @@
 
 use crate::frame::Frame;
 use crate::language::{Format, QualityLevel};
+use crate::plan::geometry::Size;
+use crate::planes::Plane;
 
 /// How much happens between neighboring pixels: the mean absolute difference of luma (BT.601) to the right neighbor and to
 /// the one below, over a grid of at most about 65,000 pixels, in steps of 255. Transparent pixels do not count.
 pub fn busyness(frame: &Frame) -> f32 {
-    let size = frame.size();
+    let luma =
+        |pixel: [u8; 4]| (299 * i32::from(pixel[0]) + 587 * i32::from(pixel[1]) + 114 * i32::from(pixel[2])) / 1000;
+    mean_difference(frame.size(), |x, y| {
+        let pixel = frame.pixel(x, y);
+        (luma(pixel), pixel[3] > 0)
+    })
+}
+
+/// `at` gives the luma of a pixel, and whether it counts.
+fn mean_difference(size: Size, at: impl Fn(u32, u32) -> (i32, bool)) -> f32 {
     if size.width < 2 || size.height < 2 {
         return 0.0;
     }
     let step = ((size.pixels() as f64 / 65_536.0).sqrt().ceil() as u32).max(1);
-    let luma =
-        |pixel: [u8; 4]| (299 * i32::from(pixel[0]) + 587 * i32::from(pixel[1]) + 114 * i32::from(pixel[2])) / 1000;
     let (mut sum, mut count) = (0_u64, 0_u64);
     for y in (0..size.height - 1).step_by(step as usize) {
         for x in (0..size.width - 1).step_by(step as usize) {
-            let here = frame.pixel(x, y);
-            if here[3] == 0 {
+            let (value, counts) = at(x, y);
+            if !counts {
                 continue;
             }
-            let value = luma(here);
-            let right = luma(frame.pixel(x + 1, y)).abs_diff(value);
-            let below = luma(frame.pixel(x, y + 1)).abs_diff(value);
-            sum += u64::from(right + below);
+            sum += u64::from(at(x + 1, y).0.abs_diff(value) + at(x, y + 1).0.abs_diff(value));
             count += 2;
         }
     }
@@ -69,6 +75,16 @@ const AVIF: [Line; 4] = [
 
 /// The number an encoder is given for a level, predicted from the picture without encoding it. PNG has no quality: 100.
 pub fn auto_quality(frame: &Frame, format: Format, level: QualityLevel) -> u8 {
+    predicted(busyness(frame), format, level)
+}
+
+/// The same from a plane of luma.
+pub fn auto_quality_of_luma(luma: &Plane, format: Format, level: QualityLevel) -> u8 {
+    let sample = |x: u32, y: u32| i32::from(luma.row(y)[x as usize]);
+    predicted(mean_difference(luma.size(), |x, y| (sample(x, y), true)), format, level)
+}
+
+fn predicted(busyness: f32, format: Format, level: QualityLevel) -> u8 {
     let lines = match format {
         Format::Jpeg => &JPEG,
         Format::WebP => &WEBP,
@@ -81,14 +97,13 @@ pub fn auto_quality(frame: &Frame, format: Format, level: QualityLevel) -> u8 {
         QualityLevel::Eco => &lines[2],
         QualityLevel::Low => &lines[3],
     };
-    let number = line.base + line.slope * busyness(frame).ln_1p();
+    let number = line.base + line.slope * busyness.ln_1p();
     number.clamp(line.range.0, line.range.1).round() as u8
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::geometry::Size;
 
     #[test]
     fn busier_pictures_get_higher_numbers() {

@@ -115,7 +115,7 @@ impl Decoder {
         }
         Ok(Decoder {
             bands: Bands::new(pixels, window.width),
-            decoded: Decoded { full: features.size, window, eighths: 8 },
+            decoded: Decoded { full: features.size, window, eighths: 8, subsampling: None },
             has_alpha: features.has_alpha,
         })
     }

@@ -7,23 +7,24 @@ mod canvas;
 mod composite;
 mod coverage;
 mod extract;
-mod lanes;
 mod mask;
 mod opacity;
 mod orient;
+mod planar;
 mod resample;
 mod surfaces;
 mod transfer;
-mod wire;
 
 pub use surfaces::peak_bytes;
 
-use crate::backend::{Backend, BackendKind, FallbackReason, Job, JobResult, Output};
+use crate::backend::{Backend, BackendKind, FallbackReason, Job, JobResult, Output, Source};
 use crate::error::{Error, Result};
 use crate::frame::Frame;
+use crate::lanes::Instructions;
 use crate::plan::bind::Kernel;
 use crate::plan::geometry::Orientation;
-use lanes::Instructions;
+
+use std::sync::Arc;
 use surfaces::{Surface, Surfaces};
 
 /// A frame turned upright: every pixel moved exactly.
@@ -57,10 +58,10 @@ impl CpuBackend {
 
     /// Runs one job. Errors when the job is malformed, never panics.
     pub fn run(&self, job: &Job) -> JobResult {
-        self.walk(job).map(Output::Rgba).map_err(FallbackReason::DeviceError)
+        self.walk(job).map_err(FallbackReason::DeviceError)
     }
 
-    fn walk(&self, job: &Job) -> Result<Frame, String> {
+    fn walk(&self, job: &Job) -> Result<Output, String> {
         let plan = &*job.plan;
         surfaces::check(plan)?;
         let mut surfaces = Surfaces::new(plan);
@@ -77,12 +78,22 @@ impl CpuBackend {
         let (size, alpha) = (job.plan.sizes[index], job.plan.alphas[index]);
         let frame = match *kernel {
             Kernel::Load { source } => {
-                let Some(source) = job.sources.get(source) else {
-                    return Err(format!("source {source} is missing"));
+                return match job.sources.get(source) {
+                    Some(Source::Rgba(frame)) => Ok(Surface::Shared(Arc::clone(frame))),
+                    Some(Source::Planar(planes)) => Ok(Surface::Planar(Arc::clone(planes))),
+                    None => Err(format!("source {source} is missing")),
                 };
-                return Ok(Surface::Shared(wire::load(source)));
             }
-            Kernel::Resample { input, ref horizontal, ref vertical, light } => {
+            Kernel::Resample { input, ref horizontal, ref vertical, light, chroma: Some(ref chroma) }
+                if surfaces.planes(input).is_some() =>
+            {
+                let planes = surfaces.planes(input).ok_or("the planes are gone")?;
+                match planar::resample(self.instructions, planes, horizontal, vertical, light, chroma)? {
+                    planar::Resampled::Frame(frame) => frame,
+                    planar::Resampled::Planes(planes) => return Ok(Surface::Planar(Arc::new(planes))),
+                }
+            }
+            Kernel::Resample { input, ref horizontal, ref vertical, light, .. } => {
                 let input = surfaces.get(input)?;
                 resample::resample(self.instructions, input, alpha, horizontal, vertical, light)?
             }

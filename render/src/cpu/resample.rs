@@ -4,9 +4,9 @@
 //! eight rows, opaque pictures pay for three channels only, and the vertical pass is a dot product along the lanes.
 //! Wide outputs are made in strips of columns, so that the rows that wait for the vertical pass stay small.
 
-use super::lanes::{Instructions, Lanes, Portable};
 use super::transfer;
 use crate::frame::Frame;
+use crate::lanes::{Instructions, Lanes, Portable};
 use crate::plan::geometry::Size;
 use crate::plan::step::Light;
 use crate::plan::weights::{Taps, Weights};
@@ -165,7 +165,7 @@ impl Call<'_> {
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2,fma")]
     fn run_avx2(&self, pixels: &mut [u8]) {
-        self.run::<super::lanes::Avx2>(pixels);
+        self.run::<crate::lanes::Avx2>(pixels);
     }
 
     #[inline(always)]
@@ -217,7 +217,7 @@ impl Call<'_> {
                     &mut sums[..width],
                 );
                 let row = &mut pixels[(y * total + x) * 4..][..width * 4];
-                finish::<C, LINEAR>(&sums[..width], row);
+                finish::<V, C, LINEAR>(&sums[..width], row);
             }
         }
     }
@@ -336,20 +336,37 @@ fn downwards<V: Lanes, const C: usize>(
     }
 }
 
-/// Premultiplied floats to straight bytes.
+/// Premultiplied floats to straight bytes, two pixels at a time.
 #[inline(always)]
-fn finish<const C: usize, const LINEAR: bool>(sums: &[[f32; 4]], row: &mut [u8]) {
-    let encoder = transfer::encoder();
-    // A float as a byte saturates, which is the clamping.
-    let byte = |v: f32| if LINEAR { encoder.byte(v) } else { (v * 255.0 + 0.5) as u8 };
-    for (&[r, g, b, a], pixel) in sums.iter().zip(row.as_chunks_mut::<4>().0) {
-        *pixel = if C == 3 {
-            [byte(r), byte(g), byte(b), 255]
-        } else {
-            let alpha = (a.clamp(0.0, 1.0) * 255.0 + 0.5) as u8;
-            // Premultiplied color above alpha is a color above 1, which the byte clamps just as well.
-            let a = a.min(1.0);
-            if alpha == 0 { [0; 4] } else { [byte(r / a), byte(g / a), byte(b / a), alpha] }
-        };
+fn finish<V: Lanes, const C: usize, const LINEAR: bool>(sums: &[[f32; 4]], row: &mut [u8]) {
+    let thresholds = transfer::thresholds();
+    let (pairs, rest) = sums.as_chunks::<2>();
+    let (whole, last) = row.as_chunks_mut::<8>();
+    for (pair, out) in pairs.iter().zip(whole) {
+        *out = straight::<V, C, LINEAR>(pair, thresholds);
     }
+    if let [pixel] = rest {
+        last.copy_from_slice(&straight::<V, C, LINEAR>(&[*pixel, [0.0; 4]], thresholds)[..4]);
+    }
+}
+
+#[inline(always)]
+fn straight<V: Lanes, const C: usize, const LINEAR: bool>(pair: &[[f32; 4]; 2], thresholds: &[f32; 256]) -> [u8; 8] {
+    let [[a, b, c, d], [e, f, g, h]] = *pair;
+    let color = V::load(&[a, b, c, d, e, f, g, h]);
+    if C == 3 {
+        return encoded::<V, LINEAR>(color, thresholds).with_alphas(V::splat(255.0)).bytes();
+    }
+    let alpha = color.alphas().min(V::splat(1.0)).max(V::splat(0.0));
+    // Premultiplied color above alpha is a color above 1, which the byte clamps just as well.
+    let color = encoded::<V, LINEAR>(color.div(alpha), thresholds);
+    let pixel = color.with_alphas(alpha.mul(V::splat(255.0)));
+    // What rounds to no alpha at all has no color.
+    alpha.below(V::splat(0.5 / 255.0), V::splat(0.0), pixel).bytes()
+}
+
+/// Encoded values from 0 to 255.
+#[inline(always)]
+fn encoded<V: Lanes, const LINEAR: bool>(color: V, thresholds: &[f32; 256]) -> V {
+    if LINEAR { transfer::encode_exactly(color, thresholds) } else { color.mul(V::splat(255.0)) }
 }

@@ -1,10 +1,12 @@
 //! Which surfaces of a running plan are alive, who owns them, and how many bytes that takes.
 
-use super::resample;
+use super::{planar, resample};
+use crate::backend::Output;
 use crate::frame::{BYTES_PER_PIXEL, Frame};
 use crate::plan::bind::{BoundPlan, Kernel};
 use crate::plan::geometry::Size;
 use crate::plan::step::SurfaceId;
+use crate::planes::Planes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -16,13 +18,24 @@ const SMALL_BYTES: u64 = 16 * 1024;
 pub(super) enum Surface {
     Shared(Arc<Frame>),
     Owned(Frame),
+    /// A picture that only resampling reads, or the result.
+    Planar(Arc<Planes>),
 }
 
 impl Surface {
-    fn frame(&self) -> &Frame {
+    fn frame(&self) -> Option<&Frame> {
         match self {
-            Surface::Shared(frame) => frame,
-            Surface::Owned(frame) => frame,
+            Surface::Shared(frame) => Some(frame),
+            Surface::Owned(frame) => Some(frame),
+            Surface::Planar(_) => None,
+        }
+    }
+
+    fn size(&self) -> Size {
+        match self {
+            Surface::Shared(frame) => frame.size(),
+            Surface::Owned(frame) => frame.size(),
+            Surface::Planar(planes) => planes.size(),
         }
     }
 }
@@ -125,7 +138,16 @@ impl<'a> Surfaces<'a> {
 
     pub(super) fn get(&self, id: SurfaceId) -> Result<&Frame, String> {
         let surface = self.alive.get(usize::from(id.0)).and_then(Option::as_ref);
-        surface.map(Surface::frame).ok_or_else(|| format!("surface {} is gone", id.0))
+        let surface = surface.ok_or_else(|| format!("surface {} is gone", id.0))?;
+        surface.frame().ok_or_else(|| format!("surface {} is in planes but is used as pixels", id.0))
+    }
+
+    /// The planes of a surface, if that is what it is.
+    pub(super) fn planes(&self, id: SurfaceId) -> Option<&Planes> {
+        match self.alive.get(usize::from(id.0)) {
+            Some(Some(Surface::Planar(planes))) => Some(planes),
+            _ => None,
+        }
     }
 
     /// The frame that kernel `index` writes to: the input itself when nobody reads it later, else a copy.
@@ -142,15 +164,15 @@ impl<'a> Surfaces<'a> {
     /// Keeps what kernel `index` wrote, and frees what it read for the last time.
     pub(super) fn put(&mut self, index: usize, surface: Surface) -> Result<(), String> {
         let (size, alpha) = (self.plan.sizes[index], self.plan.alphas[index]);
-        if surface.frame().size() != size {
-            return Err(format!("surface {index} is {} instead of {size}", surface.frame().size()));
+        if surface.size() != size {
+            return Err(format!("surface {index} is {} instead of {size}", surface.size()));
         }
         for input in inputs(&self.plan.kernels[index]).into_iter().flatten() {
             if self.last[usize::from(input.0)] == Some(index) {
                 self.alive[usize::from(input.0)] = None;
             }
         }
-        let transparent = surface.frame().has_alpha();
+        let transparent = surface.frame().is_some_and(Frame::has_alpha);
         self.alive[index] = Some(match surface {
             Surface::Owned(frame) if transparent != alpha => {
                 Surface::Owned(with_alpha(size, alpha, opaque_unless(alpha, frame.into_pixels()))?)
@@ -165,11 +187,18 @@ impl<'a> Surfaces<'a> {
     }
 
     /// The result.
-    pub(super) fn finish(mut self) -> Result<Frame, String> {
+    pub(super) fn finish(mut self) -> Result<Output, String> {
         let output = usize::from(self.plan.output.0);
         match self.alive[output].take() {
-            Some(Surface::Owned(frame)) => Ok(frame),
-            Some(Surface::Shared(frame)) => with_alpha(frame.size(), self.plan.alphas[output], frame.pixels().to_vec()),
+            Some(Surface::Owned(frame)) => Ok(Output::Rgba(frame)),
+            Some(Surface::Shared(frame)) => {
+                with_alpha(frame.size(), self.plan.alphas[output], frame.pixels().to_vec()).map(Output::Rgba)
+            }
+            Some(Surface::Planar(planes)) => Ok(match Arc::try_unwrap(planes) {
+                Ok(planes) => Output::Planar(planes),
+                // A source that is the result.
+                Err(shared) => Output::Rgba(shared.to_frame()),
+            }),
             None => Err("the result was not made".into()),
         }
     }
@@ -227,7 +256,10 @@ pub fn peak_bytes(plan: &BoundPlan) -> u64 {
 fn scratch_bytes(plan: &BoundPlan, kernel: &Kernel, index: usize) -> u64 {
     let width = u64::from(plan.sizes[index].width);
     match kernel {
-        Kernel::Resample { horizontal, vertical, .. } => resample::scratch_bytes(horizontal, vertical),
+        Kernel::Resample { input, horizontal, vertical, light, chroma } => match chroma {
+            Some(_) => planar::scratch_bytes(plan.size(*input).width, horizontal, vertical, *light),
+            None => resample::scratch_bytes(horizontal, vertical),
+        },
         Kernel::Mask { .. } => width * 4,
         Kernel::Border { .. } => width * 12,
         _ => 0,

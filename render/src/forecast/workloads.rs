@@ -116,8 +116,8 @@ impl Workload {
             let given = codec::predict(demand, format);
             let wire = match (format, alpha) {
                 (_, true) => Wire::Rgba,
-                // From half the size down libjpeg gives whole chroma planes, since those it halves less.
-                (Format::Jpeg, false) => Wire::Planar { coarse: if given.eighths > 4 { 2 } else { 0 } },
+                // Our own decoder keeps planes at every scale; where more than resampling reads them, they are pixels.
+                (Format::Jpeg, false) if plan.only_resamples(index) => Wire::Planar { coarse: 2 },
                 _ => Wire::Rgb,
             };
             decoded.push(given);

@@ -107,7 +107,10 @@ mod tests {
         assert!(check(&extract(u32::MAX, 1)).is_err());
         let resample = |x, y| {
             let light = crate::plan::step::Light::Linear;
-            job(Kernel::Resample { input, horizontal: one_tap(x), vertical: one_tap(y), light }, Size::new(1, 1))
+            job(
+                Kernel::Resample { input, horizontal: one_tap(x), vertical: one_tap(y), light, chroma: None },
+                Size::new(1, 1),
+            )
         };
         assert!(check(&resample(3, 2)).is_ok());
         assert!(check(&resample(4, 2)).is_err());

@@ -398,7 +398,7 @@ fn untouched(job: &Job) -> Option<Frame> {
     let Kernel::Load { source } = plan.kernels[usize::from(plan.output.0)] else { return None };
     let frame = match job.sources.get(source)? {
         Source::Rgba(frame) => Cow::Borrowed(&**frame),
-        Source::Planar(frame) => Cow::Owned(frame.to_frame()),
+        Source::Planar(planes) => Cow::Owned(planes.to_frame()),
     };
     let mut pixels = frame.pixels().to_vec();
     if !plan.alpha(plan.output) && frame.has_alpha() {

@@ -66,7 +66,12 @@ impl Schedule {
         let output = usize::from(plan.output.0);
         if let (Some(packed), Some(placed)) = (layout.packed, layout.surfaces[output]) {
             let size = plan.sizes[output];
-            self.push(packed.level, kernel::WIRE_PACK, &wire::pack(size, placed.at, packed.at), wire::pack_grid(size));
+            self.push(
+                packed.level,
+                kernel::PLANAR_PACK,
+                &wire::pack(size, placed.at, packed.at),
+                wire::pack_grid(size),
+            );
         }
     }
 
@@ -74,8 +79,8 @@ impl Schedule {
     pub fn add_upload(&mut self, source: &Source, wire: u64, surface: u64) {
         let kernel = match wire::form(source) {
             Form::Words => return,
-            Form::Rgb => kernel::WIRE_RGB,
-            Form::Planar => kernel::WIRE_PLANAR,
+            Form::Rgb => kernel::PLANAR_RGB,
+            Form::Planar => kernel::PLANAR_SPREAD,
         };
         self.push(SPREAD_LEVEL, kernel, &wire::spread(source, wire, surface), source.size());
     }
@@ -89,7 +94,7 @@ impl Schedule {
         let alpha = u32::from(plan.alphas[index]);
         match *kernel {
             Kernel::Load { .. } => {}
-            Kernel::Resample { input, ref horizontal, ref vertical, light } => {
+            Kernel::Resample { input, ref horizontal, ref vertical, light, .. } => {
                 let (horizontal_taps, horizontal_weights) = self.add_weights(horizontal);
                 let (vertical_taps, vertical_weights) = self.add_weights(vertical);
                 let from = plan.size(input);
@@ -220,7 +225,8 @@ impl Schedule {
 /// A number that equal weights share: it only has to be quick, because equality is looked at after it.
 fn digest(weights: &Weights) -> u64 {
     let mix = |digest: u64, value: u32| (digest ^ u64::from(value)).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(23);
-    let digest = weights.taps.iter().fold(weights.values.len() as u64, |digest, taps| mix(digest, taps.start));
+    let digest =
+        weights.taps.iter().fold(weights.values.len() as u64, |digest, taps| mix(mix(digest, taps.start), taps.offset));
     weights.values.iter().fold(digest, |digest, value| mix(digest, value.to_bits()))
 }
 

@@ -40,8 +40,8 @@ pub(super) fn bytes(source: &Source) -> u64 {
     let bytes = match source {
         Source::Rgba(frame) if frame.has_alpha() => pixels * BYTES_PER_PIXEL as u64,
         Source::Rgba(_) => pixels * TRIPLET_BYTES as u64,
-        Source::Planar(frame) => {
-            pixels + if frame.chroma().is_some() { 2 * frame.chroma_window().size().pixels() } else { 0 }
+        Source::Planar(planes) => {
+            pixels + planes.chroma().iter().flat_map(|both| both.iter()).map(|plane| plane.size().pixels()).sum::<u64>()
         }
     };
     bytes.next_multiple_of(4)
@@ -61,13 +61,10 @@ pub(super) fn write(source: &Source, emit: &mut dyn FnMut(&[u8])) {
                 emit(&triplets[..pixels.len() / BYTES_PER_PIXEL * TRIPLET_BYTES]);
             }
         }
-        Source::Planar(frame) => {
-            let luma = frame.window();
-            let chroma = frame.chroma_window();
-            let planes = std::iter::once((frame.luma(), luma));
-            for (plane, part) in planes.chain(frame.chroma().into_iter().flatten().map(|plane| (plane, chroma))) {
-                for y in part.y..part.bottom() {
-                    emit(&plane.row(y)[part.x as usize..][..part.width as usize]);
+        Source::Planar(planes) => {
+            for plane in std::iter::once(planes.luma()).chain(planes.chroma().into_iter().flatten()) {
+                for y in 0..plane.size().height {
+                    emit(plane.row(y));
                 }
             }
         }
@@ -80,21 +77,17 @@ pub(super) fn spread(source: &Source, wire: u64, output: u64) -> WireJob {
     let input = wire * BYTES_PER_PIXEL as u64;
     // Every place fits 32 bits, because the arena does.
     let job = WireJob { input: input as u32, output: output as u32, width, height, ..WireJob::default() };
-    let Source::Planar(frame) = source else { return job };
-    if frame.chroma().is_none() {
-        return job;
-    }
-    let (luma, chroma, subsampling) = (frame.window(), frame.chroma_window(), frame.subsampling());
-    let cb = input + frame.size().pixels();
+    let Source::Planar(planes) = source else { return job };
+    let Some([blue, _]) = planes.chroma() else { return job };
+    let (chroma, subsampling) = (blue.size(), planes.subsampling());
+    let cb = input + source.size().pixels();
     WireJob {
         cb: cb as u32,
-        cr: (cb + chroma.size().pixels()) as u32,
+        cr: (cb + chroma.pixels()) as u32,
         chroma_width: chroma.width,
         chroma_height: chroma.height,
-        shift_x: subsampling.shift_x,
-        shift_y: subsampling.shift_y,
-        phase_x: luma.x - (chroma.x << subsampling.shift_x),
-        phase_y: luma.y - (chroma.y << subsampling.shift_y),
+        shift_x: u32::from(subsampling.across > 1),
+        shift_y: u32::from(subsampling.down > 1),
         ..job
     }
 }
@@ -133,27 +126,26 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::frame::Frame;
-    use crate::plan::geometry::Rect;
-    use crate::planar::{PlanarFrame, Plane, Subsampling};
+    use crate::planes::{Plane, Planes, Subsampling};
     use std::sync::Arc;
 
     #[test]
     fn what_is_written_is_what_was_counted_up_to_the_last_word() {
-        let plane = |width: u32, height: u32| {
-            Plane::new(Size::new(width, height), width as usize + 5, vec![7; (width as usize + 5) * height as usize])
-                .unwrap()
+        let plane = |size: Size| {
+            let stride = size.width as usize + 5;
+            Plane::new(size, stride, vec![7; stride * size.height as usize]).unwrap()
         };
         let mut sources = vec![
             Source::Rgba(Arc::new(Frame::filled(Size::new(67, 123), [1, 2, 3, 4]))),
             Source::Rgba(Arc::new(Frame::filled(Size::new(67, 123), [1, 2, 3, 255]))),
             Source::Rgba(Arc::new(Frame::filled(Size::new(1, 1), [1, 2, 3, 255]))),
         ];
-        for (shift_x, shift_y) in [(0, 0), (1, 0), (1, 1), (0, 1)] {
-            let chroma = || plane(40_u32.div_ceil(1 << shift_x), 30_u32.div_ceil(1 << shift_y));
-            let window = Rect::new(3, 5, 31, 17);
+        let size = Size::new(31, 17);
+        for (across, down) in [(1, 1), (2, 1), (2, 2), (1, 2)] {
+            let subsampling = Subsampling { across, down };
+            let chroma = || plane(subsampling.apply(size));
             for chroma in [None, Some([chroma(), chroma()])] {
-                let frame = PlanarFrame::new(window, Subsampling { shift_x, shift_y }, plane(40, 30), chroma).unwrap();
-                sources.push(Source::Planar(Arc::new(frame)));
+                sources.push(Source::Planar(Arc::new(Planes::new(plane(size), chroma, subsampling).unwrap())));
             }
         }
         for source in &sources {

@@ -260,6 +260,13 @@ pub enum ChromaSampling {
     Full,
 }
 
+impl ChromaSampling {
+    /// What is used where nothing is stated: half below quality 90.
+    pub fn for_quality(quality: u8) -> ChromaSampling {
+        if quality >= 90 { ChromaSampling::Full } else { ChromaSampling::Half }
+    }
+}
+
 /// Level of `q_auto`, best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]

@@ -2,9 +2,12 @@
 
 use super::Plan;
 use super::geometry::{Orientation, Rect, Size};
-use super::step::{Light, Op, Outline, Rgba8, SurfaceId};
+use super::step::{Light, Op, Outline, Resample, Rgba8, SurfaceId};
 use super::weights::{Axis, Weights};
+use super::{Encoding, Quality};
 use crate::error::{Error, Result};
+use crate::language::{ChromaSampling, Format, QualityLevel};
+use crate::planes::Subsampling;
 use std::sync::Arc;
 
 /// What a decoder gave for one source: the picture at some scale, and the part of it that was kept.
@@ -17,12 +20,14 @@ pub struct Decoded {
     /// Pixels of `full` for every eight of the original. The last pixel of a side may stand for less of the original
     /// than the others, so the quotient of the sizes would stretch the picture.
     pub eighths: u32,
+    /// How chroma is stored when the picture was left in planes; `None` for pixels.
+    pub subsampling: Option<Subsampling>,
 }
 
 impl Decoded {
     /// A picture that was decoded whole, at every pixel.
     pub const fn whole(size: Size) -> Self {
-        Decoded { full: size, window: Rect::whole(size), eighths: 8 }
+        Decoded { full: size, window: Rect::whole(size), eighths: 8, subsampling: None }
     }
 }
 
@@ -39,6 +44,8 @@ pub enum Kernel {
         horizontal: Arc<Weights>,
         vertical: Arc<Weights>,
         light: Light,
+        /// What chroma is multiplied by where the input is in planes.
+        chroma: Option<Arc<Chroma>>,
     },
     /// A copy of the rectangle of the output's size at (`x`, `y`) of the input.
     Extract {
@@ -79,6 +86,16 @@ pub enum Kernel {
     },
 }
 
+/// How chroma planes are resampled.
+#[derive(Debug, Clone)]
+pub struct Chroma {
+    pub horizontal: Weights,
+    pub vertical: Weights,
+    /// `None`: chroma is wanted at every output pixel, as if it had been interpolated before the resampling.
+    /// Else the output stays in planes, with chroma like this.
+    pub output: Option<Subsampling>,
+}
+
 /// A plan whose weights fit the decoded sources.
 #[derive(Debug, Clone)]
 pub struct BoundPlan {
@@ -104,6 +121,53 @@ impl BoundPlan {
     }
 }
 
+fn resample(input: SurfaceId, map: &Resample, given: Decoded, kept: Option<Subsampling>) -> Kernel {
+    let scale = f64::from(given.eighths) / 8.0;
+    let axis = |start: f64, length: f64, at: u32, end: u32, scaled, from, count| Axis {
+        region_start: start * scale,
+        region_length: length * scale,
+        input_start: at,
+        input_end: end,
+        scaled_length: scaled,
+        window_start: from,
+        window_length: count,
+    };
+    let (region, window, there) = (map.region, map.window, given.window);
+    let across = axis(region.x, region.width, there.x, there.right(), map.scaled.width, window.x, window.width);
+    let down = axis(region.y, region.height, there.y, there.bottom(), map.scaled.height, window.y, window.height);
+    let (horizontal, vertical) = (across.weights(map.filter), down.weights(map.filter));
+    let chroma = given.subsampling.map(|inside| {
+        let (horizontal, vertical) = match kept {
+            Some(outside) => (
+                across.chroma_weights(map.filter, inside.across, outside.across),
+                down.chroma_weights(map.filter, inside.down, outside.down),
+            ),
+            None => {
+                let size = inside.apply(there.size());
+                (horizontal.over_chroma(inside.across, size.width), vertical.over_chroma(inside.down, size.height))
+            }
+        };
+        Arc::new(Chroma { horizontal, vertical, output: kept })
+    });
+    Kernel::Resample { input, horizontal: Arc::new(horizontal), vertical: Arc::new(vertical), light: map.light, chroma }
+}
+
+/// How the planes of a JPEG are subsampled when nothing but resampling is done to a picture on its way into it.
+fn kept_in_planes(encoding: &Encoding) -> Option<Subsampling> {
+    let chroma = match (encoding.chroma, encoding.quality) {
+        _ if encoding.format != Format::Jpeg => return None,
+        (Some(chroma), _) => chroma,
+        // The number decides, and is not known yet.
+        (None, Quality::Auto(QualityLevel::Best)) => return None,
+        (None, Quality::Auto(_)) => ChromaSampling::Half,
+        (None, Quality::Fixed(number)) => ChromaSampling::for_quality(number),
+    };
+    Some(match chroma {
+        ChromaSampling::Half => Subsampling::HALF,
+        ChromaSampling::Full => Subsampling::NONE,
+    })
+}
+
 impl Plan {
     /// Fixes weights and offsets for the pictures that were decoded; `decoded[i]` belongs to source `i`.
     ///
@@ -122,43 +186,9 @@ impl Plan {
                 }
                 Op::Resample { input, map } => {
                     let (_, given) = self.surface_geometry(input, decoded);
-                    let axis = |start: f64, length: f64, at: u32, end: u32, scaled, from, count| {
-                        let scale = f64::from(given.eighths) / 8.0;
-                        Axis {
-                            region_start: start * scale,
-                            region_length: length * scale,
-                            input_start: at,
-                            input_end: end,
-                            scaled_length: scaled,
-                            window_start: from,
-                            window_length: count,
-                        }
-                    };
-                    let (region, window) = (map.region, map.window);
-                    let horizontal = axis(
-                        region.x,
-                        region.width,
-                        given.window.x,
-                        given.window.right(),
-                        map.scaled.width,
-                        window.x,
-                        window.width,
-                    );
-                    let vertical = axis(
-                        region.y,
-                        region.height,
-                        given.window.y,
-                        given.window.bottom(),
-                        map.scaled.height,
-                        window.y,
-                        window.height,
-                    );
-                    Kernel::Resample {
-                        input,
-                        horizontal: Arc::new(horizontal.weights(map.filter)),
-                        vertical: Arc::new(vertical.weights(map.filter)),
-                        light: map.light,
-                    }
+                    let output = SurfaceId(kernels.len() as u16);
+                    let kept = self.output == output && map.light == Light::Encoded;
+                    resample(input, &map, given, if kept { kept_in_planes(&self.encoding) } else { None })
                 }
                 Op::Extract { input, x, y } => {
                     let (full, given) = self.surface_geometry(input, decoded);

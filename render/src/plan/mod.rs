@@ -36,7 +36,21 @@ pub struct Plan {
 impl Plan {
     /// Whether any step loads a source.
     pub fn reads(&self, source: usize) -> bool {
-        self.steps.iter().any(|step| matches!(step.op, Op::Load { source: loaded } if loaded == source))
+        self.loads(source).next().is_some()
+    }
+
+    /// Whether a source is read, and by nothing but resampling.
+    pub fn only_resamples(&self, source: usize) -> bool {
+        let is_resampled = |load: SurfaceId| {
+            let mut readers = self.steps.iter().filter(|step| step.op.inputs().any(|input| input == load));
+            load != self.output && readers.all(|step| matches!(step.op, Op::Resample { .. }))
+        };
+        self.reads(source) && self.loads(source).all(is_resampled)
+    }
+
+    fn loads(&self, source: usize) -> impl Iterator<Item = SurfaceId> {
+        let is_load = move |step: &Step| matches!(step.op, Op::Load { source: loaded } if loaded == source);
+        (0..).zip(&self.steps).filter(move |(_, step)| is_load(step)).map(|(index, _)| SurfaceId(index))
     }
 }
 

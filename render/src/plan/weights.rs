@@ -1,10 +1,12 @@
 //! Resampling weights, computed once and multiplied by both backends.
 
 use super::step::Filter;
+use crate::planes::{NEAR, neighbors};
+use std::collections::HashMap;
 use std::f64::consts::PI;
 
 /// Weights of one axis: output pixel `i` is the sum of `values[offset(i)..][..taps[i].count]` times the input pixels
-/// from `taps[i].start`. The weights of one output pixel add up to 1.
+/// from `taps[i].start`. The weights of one output pixel add up to 1. Output pixels may share values.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Weights {
     /// One entry for every output pixel.
@@ -45,13 +47,55 @@ pub struct Axis {
 }
 
 impl Axis {
-    /// Input pixels per output pixel.
-    fn ratio(&self) -> f64 {
-        self.region_length / f64::from(self.scaled_length)
-    }
-
     /// Input pixels, as (first, one past last), that contribute to any wanted output pixel.
     pub fn span(&self, filter: Filter) -> (u32, u32) {
+        self.mapping(1, 1).span(filter)
+    }
+
+    /// Weights of every wanted output pixel; `start` is counted from `input_start`.
+    ///
+    /// The filter is stretched by the ratio when reducing, sampled at pixel centers, cut at the edges of the region and
+    /// normalised. Sums are made in f64.
+    pub fn weights(&self, filter: Filter) -> Weights {
+        self.mapping(1, 1).weights(filter)
+    }
+
+    /// Weights between the chroma planes of two pictures that this axis maps, when so many pixels of either share a sample.
+    pub fn chroma_weights(&self, filter: Filter, input: u32, output: u32) -> Weights {
+        self.mapping(input, output).weights(filter)
+    }
+
+    fn mapping(&self, input: u32, output: u32) -> Mapping {
+        Mapping {
+            region_start: self.region_start / f64::from(input),
+            region_length: self.region_length / f64::from(input),
+            input_start: self.input_start / input,
+            input_end: self.input_end.div_ceil(input),
+            scaled_length: f64::from(self.scaled_length) / f64::from(output),
+            window_start: f64::from(self.window_start) / f64::from(output),
+            window_length: self.window_length.div_ceil(output),
+        }
+    }
+}
+
+/// An axis whose scaled pixels may begin between two samples.
+struct Mapping {
+    region_start: f64,
+    region_length: f64,
+    input_start: u32,
+    input_end: u32,
+    scaled_length: f64,
+    window_start: f64,
+    window_length: u32,
+}
+
+impl Mapping {
+    /// Input pixels per output pixel.
+    fn ratio(&self) -> f64 {
+        self.region_length / self.scaled_length
+    }
+
+    fn span(&self, filter: Filter) -> (u32, u32) {
         let reach = filter.support() * self.ratio().max(1.0);
         let (low, high) = self.bounds();
         let first = self.center(0) - reach;
@@ -63,7 +107,7 @@ impl Axis {
 
     /// Center of wanted output pixel `i`, in input coordinates where pixel `k` spans `[k, k + 1]`.
     fn center(&self, i: u32) -> f64 {
-        self.region_start + (f64::from(self.window_start) + f64::from(i) + 0.5) * self.ratio()
+        self.region_start + (self.window_start + f64::from(i) + 0.5) * self.ratio()
     }
 
     /// Input pixels that may be read: those of the region that exist.
@@ -74,37 +118,93 @@ impl Axis {
         (low, high.max(low + 1))
     }
 
-    /// Weights of every wanted output pixel; `start` is counted from `input_start`.
-    ///
-    /// The filter is stretched by the ratio when reducing, sampled at pixel centers, cut at the edges of the region and
-    /// normalised. Sums are made in f64.
-    pub fn weights(&self, filter: Filter) -> Weights {
+    fn weights(&self, filter: Filter) -> Weights {
         let stretch = self.ratio().max(1.0);
         let reach = filter.support() * stretch;
         let (low, high) = self.bounds();
-        let mut taps = Vec::with_capacity(self.window_length as usize);
-        let mut values = Vec::new();
-        let mut row = Vec::new();
+        let mut weights = Weights { taps: Vec::with_capacity(self.window_length as usize), values: Vec::new() };
+        // Where centers lie alike between samples, and no edge is near, the weights are the same.
+        let mut known: HashMap<u32, Row> = HashMap::new();
         for i in 0..self.window_length {
             let center = self.center(i);
-            let first = ((center - reach).floor().max(f64::from(low)) as u32).min(high - 1);
-            let last = ((center + reach).ceil().min(f64::from(high)) as u32).max(first + 1);
+            let base = center.floor();
+            // Positions are rounded so that they can be compared: 6e-8 of a sample shows nowhere.
+            let phase = ((center - base) * PHASES).round();
+            let center = base + phase / PHASES;
+            let wanted = ((center - reach).floor(), (center + reach).ceil());
+            let first = (wanted.0.max(f64::from(low)) as u32).min(high - 1);
+            let last = (wanted.1.min(f64::from(high)) as u32).max(first + 1);
+            let is_whole = wanted == (f64::from(first), f64::from(last));
+            let row = match known.get(&(phase as u32)) {
+                Some(row) if is_whole => *row,
+                _ => {
+                    let row = weights.push(filter, first, last, center, stretch, base);
+                    if is_whole {
+                        known.insert(phase as u32, row);
+                    }
+                    row
+                }
+            };
+            let start = (base as i64 + row.first).clamp(low.into(), i64::from(high) - 1) as u32;
+            weights.taps.push(Taps { start: start - self.input_start, count: row.count, offset: row.offset });
+        }
+        weights
+    }
+}
+
+/// Weights of one output sample, wherever it lies.
+#[derive(Clone, Copy)]
+struct Row {
+    /// First input sample, counted from the one that the center lies in.
+    first: i64,
+    count: u32,
+    offset: u32,
+}
+
+/// Places between two samples that are told apart.
+const PHASES: f64 = 16_777_216.0;
+
+impl Weights {
+    /// Appends the values of one output sample over `first..last`.
+    fn push(&mut self, filter: Filter, first: u32, last: u32, center: f64, stretch: f64, base: f64) -> Row {
+        let row: Vec<f64> = (first..last).map(|k| filter.value((f64::from(k) + 0.5 - center) / stretch)).collect();
+        // Zeros at both ends cost time in every kernel and change nothing.
+        let lead = row.iter().take_while(|w| w.abs() < 1e-9).count().min(row.len() - 1);
+        let trail = row[lead..].iter().rev().take_while(|w| w.abs() < 1e-9).count().min(row.len() - lead - 1);
+        let used = &row[lead..row.len() - trail];
+        let sum: f64 = used.iter().sum();
+        let offset = self.values.len() as u32;
+        if sum.abs() < 1e-9 {
+            self.values.push(1.0);
+            return Row { first: 0, count: 1, offset };
+        }
+        self.values.extend(used.iter().map(|w| (w / sum) as f32));
+        Row { first: i64::from(first) + lead as i64 - base as i64, count: used.len() as u32, offset }
+    }
+}
+
+impl Weights {
+    /// The same sums over a plane of `length` samples, each of which stands for two pixels, or for one: what these weights
+    /// make of the plane once it is interpolated between its centers.
+    pub fn over_chroma(&self, subsampling: u32, length: u32) -> Weights {
+        let mut taps = Vec::with_capacity(self.taps.len());
+        let mut values = Vec::with_capacity(self.values.len());
+        let mut row: Vec<f64> = Vec::new();
+        for own in &self.taps {
+            let weights = &self.values[own.offset as usize..][..own.count as usize];
+            let touched = |position: u32| neighbors(position, subsampling, length);
+            let ends = [touched(own.start), touched(own.start + own.count - 1)];
+            let first = ends.iter().map(|(near, far)| *near.min(far)).min().unwrap_or(0);
+            let last = ends.iter().map(|(near, far)| *near.max(far)).max().unwrap_or(0);
             row.clear();
-            row.extend((first..last).map(|k| filter.value((f64::from(k) + 0.5 - center) / stretch)));
-            // Zeros at both ends cost time in every kernel and change nothing.
-            let lead = row.iter().take_while(|w| w.abs() < 1e-9).count().min(row.len() - 1);
-            let trail = row[lead..].iter().rev().take_while(|w| w.abs() < 1e-9).count().min(row.len() - lead - 1);
-            let used = &row[lead..row.len() - trail];
-            let sum: f64 = used.iter().sum();
-            let offset = values.len() as u32;
-            if sum.abs() < 1e-9 {
-                values.push(1.0);
-                let nearest = (center.floor().max(f64::from(low)) as u32).min(high - 1);
-                taps.push(Taps { start: nearest - self.input_start, count: 1, offset });
-            } else {
-                values.extend(used.iter().map(|w| (w / sum) as f32));
-                taps.push(Taps { start: first + lead as u32 - self.input_start, count: used.len() as u32, offset });
+            row.resize((last - first + 1) as usize, 0.0);
+            for (position, weight) in (own.start..).zip(weights) {
+                let (near, far) = touched(position);
+                row[(near - first) as usize] += f64::from(weight * NEAR);
+                row[(far - first) as usize] += f64::from(weight * (1.0 - NEAR));
             }
+            taps.push(Taps { start: first, count: row.len() as u32, offset: values.len() as u32 });
+            values.extend(row.iter().map(|weight| *weight as f32));
         }
         Weights { taps, values }
     }

@@ -102,6 +102,7 @@ fn the_bound_is_close_for_a_large_job() {
         horizontal: Arc::new(axis(from.width, to.width).weights(Filter::Lanczos3)),
         vertical: Arc::new(axis(from.height, to.height).weights(Filter::Lanczos3)),
         light: Light::Linear,
+        chroma: None,
     };
     let plan = BoundPlan {
         kernels: vec![

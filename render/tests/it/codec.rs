@@ -134,7 +134,9 @@ fn a_reduced_jpeg_covers_the_demand_and_shows_the_same() {
     for progressive in [false, true] {
         let encoding = Encoding { progressive, ..encoding(Format::Jpeg, 92) };
         let bytes = encode(&frame, &encoding, &Limits::default()).unwrap().bytes;
-        for (scale, eighths) in [(1.0, 8_u32), (0.9, 8), (0.5, 4), (0.3, 3), (0.126, 2), (0.125, 1), (0.01, 1)] {
+        for (scale, eighths) in
+            [(1.0, 8_u32), (0.9, 8), (0.5, 4), (0.3, 3), (0.126, 2), (0.125, 2), (0.0625, 1), (0.01, 1)]
+        {
             let region = Rect::new(200, 100, 400, 300);
             let (part, decoded) = decode(&bytes, &demand(size, scale, region), &Limits::default()).unwrap();
             assert_eq!(decoded.full, Size::new((805 * eighths).div_ceil(8), (603 * eighths).div_ceil(8)));

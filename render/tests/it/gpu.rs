@@ -62,7 +62,7 @@ fn thumbnail(from: Size, to: Size) -> Arc<BoundPlan> {
     Arc::new(BoundPlan {
         kernels: vec![
             Kernel::Load { source: 0 },
-            Kernel::Resample { input: SurfaceId(0), horizontal, vertical, light: Light::Linear },
+            Kernel::Resample { input: SurfaceId(0), horizontal, vertical, light: Light::Linear, chroma: None },
             Kernel::Mask { input: SurfaceId(1), outline },
             Kernel::Border { input: SurfaceId(2), width: 3, color: [200, 10, 30, 255], outline },
         ],

@@ -61,6 +61,7 @@ fn resampling(input: &Frame, horizontal: &Axis, vertical: &Axis, light: Light) -
         horizontal: Arc::new(horizontal.weights(Filter::Lanczos3)),
         vertical: Arc::new(vertical.weights(Filter::Lanczos3)),
         light,
+        chroma: None,
     };
     single(input, kernel, Size::new(horizontal.window_length, vertical.window_length), input.has_alpha())
 }

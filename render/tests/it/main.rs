@@ -18,6 +18,7 @@ mod language;
 mod oracle;
 mod parity;
 mod parser_vectors;
+mod planar;
 mod property_language;
 mod property_plan;
 mod random_language;

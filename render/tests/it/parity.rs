@@ -2,7 +2,7 @@
 
 use crate::compare::{Tolerance, compare};
 use crate::gpu::{pictures, shared};
-use crate::gpu_bytes::planar;
+use crate::gpu_bytes::{in_pixels, planar};
 use crate::oracle;
 use crate::random_plan::{Random, RandomCase, random_case, random_frame, random_job};
 use std::sync::Arc;
@@ -10,10 +10,10 @@ use tintype_render::backend::{Job, Source};
 use tintype_render::cpu::CpuBackend;
 use tintype_render::frame::Frame;
 use tintype_render::plan::bind::{BoundPlan, Kernel};
-use tintype_render::plan::geometry::{Orientation, Rect, Size};
+use tintype_render::plan::geometry::{Orientation, Size};
 use tintype_render::plan::step::{Filter, Light, Outline, SurfaceId};
 use tintype_render::plan::weights::{Axis, Weights};
-use tintype_render::planar::Subsampling;
+use tintype_render::planes::Subsampling;
 
 /// Copies of words: nothing may differ.
 const COPY: Tolerance = Tolerance { max_step: 0, max_outliers: 0 };
@@ -165,7 +165,7 @@ fn awkward_kernels(size: Size, alpha: bool) -> Vec<(Kernel, Size, bool)> {
         (Size::new(23, height), Light::Encoded),
     ] {
         let (horizontal, vertical) = (weights(width, to.width), weights(height, to.height));
-        kernels.push((Kernel::Resample { input, horizontal, vertical, light }, to, alpha));
+        kernels.push((Kernel::Resample { input, horizontal, vertical, light, chroma: None }, to, alpha));
     }
     kernels.push((Kernel::Extract { input, x: width - 1, y: height - 1 }, Size::new(1, 1), alpha));
     kernels.push((Kernel::Extract { input, x: width / 2, y: 0 }, Size::new(width - width / 2, height), alpha));
@@ -228,24 +228,26 @@ fn every_kernel_agrees_on_both_backends_over_awkward_sizes() {
     }
 }
 
-/// The forms in which pictures travel are the kernels of `wire`: integers on both sides, so nothing may differ.
+/// The device makes pixels of planes before it resamples them, in the kernel `planar`.
 #[test]
-fn sources_in_planes_agree_after_a_resampling_on_both_backends() {
+fn planar_sources_agree_after_a_resampling_with_pixels_on_the_cpu() {
     let Some(backend) = shared("planar sources on both backends") else { return };
     let mut jobs = Vec::new();
     for (seed, (width, height)) in AWKWARD.into_iter().enumerate() {
-        for (shift_x, shift_y) in [(0, 0), (1, 0), (0, 1), (1, 1)] {
-            let window = Rect::new(seed as u32 % 3, seed as u32 % 2, width, height);
-            let source = planar(seed as u64, window, Subsampling { shift_x, shift_y }, seed % 5 == 4);
+        for (across, down) in [(1, 1), (2, 1), (1, 2), (2, 2)] {
+            let size = Size::new(width, height);
+            let source = planar(seed as u64, size, Subsampling { across, down }, seed % 5 == 4);
             let to = Size::new(width.div_ceil(3), height.div_ceil(2));
             let (horizontal, vertical) = (weights(width, to.width), weights(height, to.height));
-            let kernel = Kernel::Resample { input: SurfaceId(0), horizontal, vertical, light: Light::Linear };
-            let mut job = alone(kernel, vec![(Arc::new(Frame::filled(window.size(), [0; 4])), false)], to, false);
+            let light = Light::Linear;
+            let kernel = Kernel::Resample { input: SurfaceId(0), horizontal, vertical, light, chroma: None };
+            let mut job = alone(kernel, vec![(Arc::new(Frame::filled(size, [0; 4])), false)], to, false);
             job.sources = vec![source];
             jobs.push(job);
         }
     }
-    let (actual, expected) = (pictures(backend, &jobs), pictures(&CpuBackend::new(), &jobs));
+    let pixels: Vec<_> = jobs.iter().map(in_pixels).collect();
+    let (actual, expected) = (pictures(backend, &jobs), pictures(&CpuBackend::new(), &pixels));
     for ((job, actual), expected) in jobs.iter().zip(&actual).zip(&expected) {
         check(job, "planes", actual, expected).unwrap_or_else(|error| panic!("{error}"));
     }
@@ -309,7 +311,7 @@ fn a_wrong_weight_is_caught() {
     let frame = Arc::new(random_frame(&mut Random(8), from, false));
     let job = |horizontal: Arc<Weights>| {
         let vertical = weights(from.height, to.height);
-        let kernel = Kernel::Resample { input: SurfaceId(0), horizontal, vertical, light: Light::Linear };
+        let kernel = Kernel::Resample { input: SurfaceId(0), horizontal, vertical, light: Light::Linear, chroma: None };
         alone(kernel, vec![(frame.clone(), false)], to, false)
     };
     let good = job(weights(from.width, to.width));

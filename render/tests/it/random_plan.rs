@@ -196,7 +196,8 @@ impl Builder {
                 let horizontal = Arc::new(axes.0.weights(Filter::Lanczos3));
                 let vertical = Arc::new(axes.1.weights(Filter::Lanczos3));
                 let output = Size::new(axes.0.window_length, axes.1.window_length);
-                let id = self.push(Kernel::Resample { input, horizontal, vertical, light }, output, alpha);
+                let id =
+                    self.push(Kernel::Resample { input, horizontal, vertical, light, chroma: None }, output, alpha);
                 self.axes[usize::from(id.0)] = Some(axes);
                 id
             }

@@ -1,7 +1,7 @@
 // The forms in which pictures travel to and from the device, which are smaller than the words that kernels work on.
 
 struct WireJob {
-    // Of `planar` and `rgb`: the byte of the arena where luma, or the first triplet, begins. Of `pack`: a word.
+    // Of `spread` and `rgb`: the byte of the arena where luma, or the first triplet, begins. Of `pack`: a word.
     input: u32,
     // Bytes where the chroma planes begin.
     cb: u32,
@@ -16,60 +16,43 @@ struct WireJob {
     // 1 where chroma has one sample for two pixels.
     shift_x: u32,
     shift_y: u32,
-    // Pixels from the first chroma sample's first pixel to the picture's first pixel.
-    phase_x: u32,
-    phase_y: u32,
     // Of `pack`: pixels of the picture; `width` and `height` then count groups of four pixels, in any order.
     pixels: u32,
 }
 
 @group(0) @binding(2) var<storage, read> jobs: array<WireJob>;
 
-fn byte_at(index: u32) -> i32 {
-    return i32((arena[index >> 2u] >> ((index & 3u) * 8u)) & 0xffu);
+fn byte_at(index: u32) -> f32 {
+    return f32((arena[index >> 2u] >> ((index & 3u) * 8u)) & 0xffu);
 }
 
-// Three parts of the nearer sample and one of the further along each coarse axis, rounded as libjpeg does.
-fn upsampled(plane: u32, job: WireJob, x: u32, y: u32) -> i32 {
-    let at_x = x + job.phase_x;
-    let at_y = y + job.phase_y;
-    let near_x = at_x >> job.shift_x;
-    let near_y = at_y >> job.shift_y;
-    let right = (at_x & 1u) == 1u;
-    let below = (at_y & 1u) == 1u;
-    let far_x = select(max(near_x, 1u) - 1u, min(near_x + 1u, job.chroma_width - 1u), right);
-    let far_y = select(max(near_y, 1u) - 1u, min(near_y + 1u, job.chroma_height - 1u), below);
-    let near_row = plane + near_y * job.chroma_width;
-    let far_row = plane + far_y * job.chroma_width;
-    let near = byte_at(near_row + near_x);
-    if job.shift_x == 0u && job.shift_y == 0u {
-        return near;
+// Chroma at a pixel, interpolated linearly between its centers: three parts of the nearer sample and one of the further.
+fn upsampled(plane: u32, job: WireJob, x: u32, y: u32) -> f32 {
+    let near = vec2<u32>(x >> job.shift_x, y >> job.shift_y);
+    var far = near;
+    if job.shift_x != 0u {
+        far.x = select(max(near.x, 1u) - 1u, min(near.x + 1u, job.chroma_width - 1u), (x & 1u) == 1u);
     }
-    if job.shift_y == 0u {
-        return (3 * near + byte_at(near_row + far_x) + select(1, 2, right)) >> 2u;
+    if job.shift_y != 0u {
+        far.y = select(max(near.y, 1u) - 1u, min(near.y + 1u, job.chroma_height - 1u), (y & 1u) == 1u);
     }
-    if job.shift_x == 0u {
-        return (3 * near + byte_at(far_row + near_x) + select(1, 2, below)) >> 2u;
-    }
-    let near_column = 3 * near + byte_at(far_row + near_x);
-    let far_column = 3 * byte_at(near_row + far_x) + byte_at(far_row + far_x);
-    return (3 * near_column + far_column + select(8, 7, right)) >> 4u;
+    let near_row = plane + near.y * job.chroma_width;
+    let far_row = plane + far.y * job.chroma_width;
+    let near_column = byte_at(near_row + near.x) * 0.75 + byte_at(far_row + near.x) * 0.25;
+    let far_column = byte_at(near_row + far.x) * 0.75 + byte_at(far_row + far.x) * 0.25;
+    return near_column * 0.75 + far_column * 0.25;
 }
 
-// Full-range BT.601 in 16.16 fixed point. Source: JFIF 1.02.
-fn word_of(luma: i32, cb: i32, cr: i32) -> u32 {
-    let rgb = vec3<i32>(
-        luma + ((91881 * cr + 32768) >> 16u),
-        luma + ((-22554 * cb - 46802 * cr + 32768) >> 16u),
-        luma + ((116130 * cb + 32768) >> 16u),
-    );
-    let bytes = vec3<u32>(clamp(rgb, vec3<i32>(0), vec3<i32>(255)));
+// Full-range BT.601. Source: JFIF 1.02.
+fn word_of(luma: f32, blue: f32, red: f32) -> u32 {
+    let rgb = vec3<f32>(luma + 1.402 * red, luma - 0.3441363 * blue - 0.7141363 * red, luma + 1.772 * blue);
+    let bytes = vec3<u32>(floor(clamp(rgb, vec3<f32>(0.0), vec3<f32>(255.0)) + 0.5));
     return bytes.x | (bytes.y << 8u) | (bytes.z << 16u) | OPAQUE;
 }
 
-// Y, Cb and Cr planes to pixels.
+// Planes of luma and color differences to pixels.
 @compute @workgroup_size(16, 4)
-fn planar(
+fn spread(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_id) local: vec3<u32>,
@@ -87,13 +70,13 @@ fn planar(
     let end = min(origin.y + TILE_SIDE, job.height);
     for (var y = origin.y + local.y; y < end; y += GROUP_ROWS) {
         let at = y * job.width + x;
-        var cb = 0;
-        var cr = 0;
+        var blue = 0.0;
+        var red = 0.0;
         if job.chroma_width != 0u {
-            cb = upsampled(job.cb, job, x, y) - 128;
-            cr = upsampled(job.cr, job, x, y) - 128;
+            blue = upsampled(job.cb, job, x, y) - 128.0;
+            red = upsampled(job.cr, job, x, y) - 128.0;
         }
-        arena[job.output + at] = word_of(byte_at(job.input + at), cb, cr);
+        arena[job.output + at] = word_of(byte_at(job.input + at), blue, red);
     }
 }
 

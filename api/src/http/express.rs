@@ -1,0 +1,262 @@
+//! The short way to pictures that lie in memory: a plain GET of a cached answer is written to the connection as it is kept,
+//! without a request, a response and a route being made.
+//!
+//! It knows one kind of request only: HTTP/1.1, GET, no body, and none but headers that cannot change the answer. At the
+//! first request that is anything else, the connection goes to the ordinary server with all that was read of it, and
+//! stays there.
+
+use super::response::{Conditions, respond};
+use super::{add_common_headers, without_signature};
+use crate::service::deliver_types::{Deliver, DeliveryAnswer, KeptAnswer};
+use bytes::{BufMut, Bytes, BytesMut};
+use futures::FutureExt;
+use std::future::Future;
+use std::io::{self, IoSlice};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep_until};
+
+/// A head that is longer is not ours to judge.
+const MAX_HEAD_BYTES: usize = 8 << 10;
+const MAX_HEADERS: usize = 32;
+
+/// What becomes of a connection.
+pub enum Next {
+    /// It is for the ordinary server, which reads these bytes first.
+    Ordinary(Bytes),
+    Closed,
+}
+
+/// Answers requests until one is not for this lane, the client goes, is idle for too long, or `stop` is done.
+pub async fn run(
+    stream: &mut TcpStream,
+    deliver: &Arc<dyn Deliver>,
+    idle: Duration,
+    stop: impl Future<Output = ()>,
+) -> io::Result<Next> {
+    let mut stop = pin!(stop);
+    // One timer for all requests: moved on when it fires, not at every request.
+    let mut used = Instant::now();
+    let mut timer = pin!(sleep_until(used + idle));
+    let mut buffer = BytesMut::with_capacity(MAX_HEAD_BYTES);
+    let mut head = BytesMut::with_capacity(2048);
+    let mut clock = Clock::default();
+    loop {
+        tokio::select! {
+            biased;
+            read = stream.read_buf(&mut buffer) => if read? == 0 {
+                return Ok(Next::Closed);
+            },
+            () = &mut stop => return Ok(Next::Closed),
+            () = &mut timer => {
+                if used.elapsed() >= idle {
+                    return Ok(Next::Closed);
+                }
+                timer.as_mut().reset(used + idle);
+                continue;
+            }
+        }
+        used = Instant::now();
+        while !buffer.is_empty() {
+            let Some((length, answer, id)) = answer(&buffer, deliver.as_ref()) else {
+                return Ok(Next::Ordinary(buffer.freeze()));
+            };
+            head.clear();
+            head.put_slice(&answer.head);
+            head.put_slice(b"x-request-id: ");
+            head.put_slice(&id);
+            head.put_slice(b"\r\ndate: ");
+            head.put_slice(clock.date());
+            head.put_slice(b"\r\n\r\n");
+            write(stream, &head, &answer.body).await?;
+            let _ = buffer.split_to(length);
+        }
+        if buffer.capacity() == 0 {
+            buffer.reserve(MAX_HEAD_BYTES);
+        }
+    }
+}
+
+/// The length of the request at the beginning of the bytes, its kept answer, and a name for it. `None` when the request is
+/// not for this lane, or not there as a whole.
+fn answer(bytes: &[u8], deliver: &dyn Deliver) -> Option<(usize, KeptAnswer, [u8; 32])> {
+    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+    let mut request = httparse::Request::new(&mut headers);
+    let httparse::Status::Complete(length) = request.parse(bytes).ok()? else { return None };
+    if request.method != Some("GET") || request.version != Some(1) {
+        return None;
+    }
+    let target = request.path.filter(|target| target.starts_with('/'))?;
+    let path = target.split_once('?').map_or(target, |(path, _)| path);
+    let mut accept = None;
+    for header in request.headers.iter() {
+        match kind(header.name) {
+            Kind::Harmless => {}
+            Kind::Accept if accept.is_none() => accept = Some(std::str::from_utf8(header.value).ok()?),
+            Kind::Connection if header.value.eq_ignore_ascii_case(b"keep-alive") => {}
+            _ => return None,
+        }
+    }
+    let answer = deliver.kept(path, accept, &|answer| head_of(answer).unwrap_or_default())?;
+    if answer.head.is_empty() {
+        return None;
+    }
+    let mut id = [0; 32];
+    hex::encode_to_slice(rand::random::<[u8; 16]>(), &mut id).ok()?;
+    tracing::debug!(
+        request.id = std::str::from_utf8(&id).unwrap_or_default(),
+        method = "GET",
+        path = %without_signature(path),
+        status = 200,
+        "request"
+    );
+    Some((length, answer, id))
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Changes nothing about the answer.
+    Harmless,
+    Accept,
+    Connection,
+    Other,
+}
+
+fn kind(name: &str) -> Kind {
+    const HARMLESS: &[&str] = &[
+        "host",
+        "user-agent",
+        "accept-encoding",
+        "accept-language",
+        "referer",
+        "cookie",
+        "origin",
+        "pragma",
+        "cache-control",
+        "dnt",
+        "priority",
+        "upgrade-insecure-requests",
+        "sec-fetch-dest",
+        "sec-fetch-mode",
+        "sec-fetch-site",
+        "sec-fetch-user",
+        "sec-gpc",
+        "sec-ch-ua",
+        "sec-ch-ua-mobile",
+        "sec-ch-ua-platform",
+        "x-forwarded-for",
+        "x-forwarded-proto",
+        "x-real-ip",
+    ];
+    if name.eq_ignore_ascii_case("accept") {
+        Kind::Accept
+    } else if name.eq_ignore_ascii_case("connection") {
+        Kind::Connection
+    } else if HARMLESS.iter().any(|harmless| name.eq_ignore_ascii_case(harmless)) {
+        Kind::Harmless
+    } else {
+        Kind::Other
+    }
+}
+
+/// Status line and headers of an answer without what differs from request to request, and without the line that ends them.
+fn head_of(answer: DeliveryAnswer) -> Option<Bytes> {
+    // Its body lies in memory, so there is nothing to wait for.
+    let mut response = respond(answer, &Conditions::default()).now_or_never()?;
+    if response.status() != axum::http::StatusCode::OK {
+        return None;
+    }
+    add_common_headers(&mut response, None);
+    let mut head = BytesMut::with_capacity(1024);
+    head.put_slice(b"HTTP/1.1 200 OK\r\n");
+    for (name, value) in response.headers() {
+        head.put_slice(name.as_str().as_bytes());
+        head.put_slice(b": ");
+        head.put_slice(value.as_bytes());
+        head.put_slice(b"\r\n");
+    }
+    Some(head.freeze())
+}
+
+async fn write(stream: &mut TcpStream, head: &[u8], body: &[u8]) -> io::Result<()> {
+    let mut written = 0;
+    while written < head.len() {
+        let parts = [IoSlice::new(&head[written..]), IoSlice::new(body)];
+        match stream.write_vectored(&parts).await? {
+            0 => return Err(io::ErrorKind::WriteZero.into()),
+            more => written += more,
+        }
+    }
+    stream.write_all(&body[written - head.len()..]).await
+}
+
+/// The date of answers, written once a second.
+#[derive(Default)]
+struct Clock {
+    seconds: i64,
+    text: String,
+}
+
+impl Clock {
+    fn date(&mut self) -> &[u8] {
+        let now = time::OffsetDateTime::now_utc().unix_timestamp();
+        if self.text.is_empty() || now != self.seconds {
+            self.seconds = now;
+            self.text = super::response::http_date(now);
+        }
+        self.text.as_bytes()
+    }
+}
+
+/// A connection of which something was read already.
+pub struct Reread {
+    before: Bytes,
+    stream: TcpStream,
+}
+
+impl Reread {
+    pub fn new(before: Bytes, stream: TcpStream) -> Self {
+        Reread { before, stream }
+    }
+}
+
+impl AsyncRead for Reread {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.before.is_empty() {
+            return Pin::new(&mut self.stream).poll_read(cx, buf);
+        }
+        let count = self.before.len().min(buf.remaining());
+        buf.put_slice(&self.before.split_to(count));
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Reread {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
