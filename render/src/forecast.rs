@@ -9,7 +9,7 @@ pub mod workloads;
 use crate::backend::{Job, Source};
 use crate::plan::bind::{BoundPlan, Kernel};
 use crate::plan::geometry::Size;
-use crate::plan::step::SurfaceId;
+use crate::plan::step::{Light, SurfaceId};
 use crate::plan::weights::Weights;
 use crate::planes::Subsampling;
 use serde::Serialize;
@@ -93,6 +93,38 @@ impl Shape {
         !matches!(self.plan.kernels.get(usize::from(self.plan.output.0)), Some(Kernel::Load { .. }) | None)
     }
 
+    /// Whether a source comes in planes that are only resampled, and so never become pixels.
+    fn stays_in_planes(&self, source: usize) -> bool {
+        let is_load = |surface: &SurfaceId| matches!(self.plan.kernels[usize::from(surface.0)], Kernel::Load { source: loaded } if loaded == source);
+        let planar = matches!(self.sources.get(source), Some((Wire::Planar { .. } | Wire::Gray, _)));
+        let mut readers = self.live().into_iter().filter(|index| reads(&self.plan.kernels[*index]).iter().any(is_load));
+        planar && readers.all(|index| matches!(&self.plan.kernels[index], Kernel::Resample { chroma: Some(_), .. }))
+    }
+
+    /// The source of a resampling, if that reads planes.
+    fn planes_of(&self, kernel: &Kernel) -> Option<usize> {
+        let Kernel::Resample { input, .. } = kernel else { return None };
+        match self.plan.kernels[usize::from(input.0)] {
+            Kernel::Load { source } if self.stays_in_planes(source) => Some(source),
+            _ => None,
+        }
+    }
+
+    /// Form in which the output comes back.
+    fn output(&self) -> Wire {
+        let kernel = &self.plan.kernels[usize::from(self.plan.output.0)];
+        match kernel {
+            Kernel::Resample { chroma: Some(chroma), .. } if self.planes_of(kernel).is_some() => match chroma.output {
+                Some(Subsampling { across, down }) => {
+                    Wire::Planar { coarse: u32::from(across > 1) + u32::from(down > 1) }
+                }
+                None => Wire::Rgb,
+            },
+            _ if self.opaque() => Wire::Rgb,
+            _ => Wire::Rgba,
+        }
+    }
+
     fn opaque(&self) -> bool {
         !self.plan.alpha(self.plan.output)
     }
@@ -114,15 +146,21 @@ impl Shape {
                         launches.insert((1, "rgb"));
                         1
                     }
-                    Some((Wire::Planar { .. } | Wire::Gray, _)) => {
+                    Some((Wire::Planar { .. } | Wire::Gray, _)) if !self.stays_in_planes(*source) => {
                         launches.insert((1, "planar"));
                         1
                     }
                     _ => 0,
                 },
-                Kernel::Resample { .. } => {
-                    launches.insert((first, "horizontal"));
-                    launches.insert((first + 1, "vertical"));
+                Kernel::Resample { light, .. } => {
+                    let (across, down) = match (self.planes_of(kernel), light) {
+                        (None, _) => ("horizontal", "vertical"),
+                        (Some(_), Light::Linear) => ("light", "vertical"),
+                        (Some(_), Light::Encoded) if matches!(self.output(), Wire::Planar { .. }) => ("row", "column"),
+                        (Some(_), Light::Encoded) => ("row", "join"),
+                    };
+                    launches.insert((first, across));
+                    launches.insert((first + 1, down));
                     first + 1
                 }
                 other => {
@@ -132,7 +170,7 @@ impl Shape {
             };
             levels.insert(index, level);
         }
-        if self.opaque() {
+        if self.output() == Wire::Rgb {
             let last = levels.get(&usize::from(self.plan.output.0)).copied().unwrap_or(0);
             launches.insert((last + 1, "pack"));
         }
@@ -174,7 +212,7 @@ fn name(kernel: &Kernel) -> &'static str {
 pub struct Least {
     /// Bytes of the sources as decoders gave them, every picture of the batch once.
     pub up: u64,
-    /// Bytes of the outputs: three a pixel where they are opaque, else four.
+    /// Bytes of the outputs: those of planes where the plan keeps them, else three a pixel where they are opaque, or four.
     pub down: u64,
 }
 
@@ -198,8 +236,7 @@ pub fn least(shapes: &[Shape]) -> Least {
                 least.up += wire.bytes(shape.plan.sizes[index]);
             }
         }
-        let form = if shape.opaque() { Wire::Rgb } else { Wire::Rgba };
-        least.down += form.bytes(shape.plan.size(shape.plan.output));
+        least.down += shape.output().bytes(shape.plan.size(shape.plan.output));
     }
     least
 }

@@ -153,8 +153,9 @@ pub struct ResampleJob {
     pub output_alpha: u32,
 }
 
-/// A picture in the form in which it travels. Of `spread` and `rgb`, `input`, `cb` and `cr` are bytes of the arena; of
-/// `pack`, `input` is a word, and `width` by `height` groups of four pixels cover `pixels` pixels in order.
+/// A picture in the form in which it travels. Of `spread`, `rgb`, `row` and `light`, `input`, `cb` and `cr` are bytes of
+/// the arena, of all others words; of `pack` and `column`, `width` by `height` groups of four pixels or samples cover
+/// `pixels` of them in order. `taps` and `weights` are words of the tables.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Pod, Zeroable)]
 #[repr(C)]
 pub struct WireJob {
@@ -169,6 +170,11 @@ pub struct WireJob {
     pub shift_x: u32,
     pub shift_y: u32,
     pub pixels: u32,
+    pub stride: u32,
+    pub taps: u32,
+    pub weights: u32,
+    pub chroma_taps: u32,
+    pub chroma_weights: u32,
 }
 
 /// Names of all structures, sorted, so that a test can see that none was left out of the reflection.

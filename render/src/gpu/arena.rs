@@ -5,10 +5,11 @@
 //! Every surface is written in full (uploaded, or covered by the tiles of the kernel that makes it) before it is read,
 //! and only output surfaces are read back; besides, the arena is cleared after every window.
 
-use super::wire::packed_words;
+use super::wire::{packed_words, plane_words};
 use crate::plan::bind::{BoundPlan, Kernel};
 use crate::plan::geometry::Size;
-use crate::plan::step::SurfaceId;
+use crate::plan::step::{Light, SurfaceId};
+use crate::planes::Subsampling;
 
 /// Surfaces begin at multiples of this many words (256 bytes), which keeps rows of different surfaces off one line.
 const ALIGNMENT_WORDS: u64 = 64;
@@ -28,6 +29,8 @@ pub(super) struct JobLayout {
     pub words: u64,
     /// Where and at which level an opaque output is packed for its way down.
     pub packed: Option<Packed>,
+    /// The subsampling of an output that stays in planes.
+    pub planes: Option<Subsampling>,
 }
 
 /// Where and when an opaque output is packed.
@@ -43,10 +46,12 @@ pub(super) struct Packed {
 pub(super) enum Load {
     /// Its words are uploaded.
     Words,
+    /// Planes of so many words are uploaded, and only resampled as they are.
+    Raw(u64),
     /// So many words are uploaded, and a kernel spreads them.
     Wire(u64),
     /// It lies outside of the block, because other jobs read it too; a kernel spreads it, or its words are uploaded.
-    Shared { spread: bool },
+    Shared { spread: bool, raw: bool },
 }
 
 /// Where and when one surface is written.
@@ -106,8 +111,8 @@ impl JobLayout {
             levels[index] = match *kernel {
                 Kernel::Resample { .. } => first + 1,
                 Kernel::Load { source } => match load(source) {
-                    Load::Words | Load::Shared { spread: false } => first,
-                    Load::Wire(_) | Load::Shared { spread: true } => SPREAD_LEVEL,
+                    Load::Words | Load::Raw(_) | Load::Shared { spread: false, .. } => first,
+                    Load::Wire(_) | Load::Shared { spread: true, .. } => SPREAD_LEVEL,
                 },
                 _ => first,
             };
@@ -116,8 +121,16 @@ impl JobLayout {
                 *used = (*used).max(first);
             }
         }
+        let is_raw = |surface: SurfaceId| match plan.kernels[usize::from(surface.0)] {
+            Kernel::Load { source } => matches!(load(source), Load::Raw(_) | Load::Shared { raw: true, .. }),
+            _ => false,
+        };
         let output = usize::from(plan.output.0);
-        let opaque = !plan.alphas[output];
+        let planes = match &plan.kernels[output] {
+            Kernel::Resample { input, chroma: Some(chroma), .. } if is_raw(*input) => chroma.output,
+            _ => None,
+        };
+        let opaque = !plan.alphas[output] && planes.is_none();
         last_use[output] = if opaque { levels[output] + 1 } else { FOREVER };
 
         let mut pieces: Vec<Piece> = Vec::new();
@@ -127,18 +140,33 @@ impl JobLayout {
             }
             let level = levels[index];
             let before = match *kernel {
+                Kernel::Resample { input, ref chroma, light: Light::Encoded, .. } if is_raw(input) => {
+                    // One word a sample of each plane. Chroma has at most as many rows and columns as luma.
+                    let luma = intermediate_size(plan, input, index).pixels();
+                    let planes = if chroma.is_some() { 3 } else { 1 };
+                    place(&mut pieces, luma * planes, level - 1, level)
+                }
                 Kernel::Resample { input, .. } => {
                     let pixels = intermediate_size(plan, input, index).pixels();
                     place(&mut pieces, pixels * INTERMEDIATE_WORDS, level - 1, level)
                 }
                 Kernel::Load { source } => match load(source) {
                     Load::Words => 0,
+                    Load::Raw(words) => {
+                        let at = place(&mut pieces, words, 0, last_use[index]);
+                        return Some(Placed { at, level, before: 0 });
+                    }
                     Load::Wire(words) => place(&mut pieces, words, 0, SPREAD_LEVEL),
                     Load::Shared { .. } => return Some(Placed { at: 0, level, before: 0 }),
                 },
                 _ => 0,
             };
-            let at = place(&mut pieces, plan.sizes[index].pixels(), level, last_use[index].max(level));
+            let size = plan.sizes[index];
+            let words = match planes {
+                Some(subsampling) if index == output => plane_words(size) + 2 * plane_words(subsampling.apply(size)),
+                _ => size.pixels(),
+            };
+            let at = place(&mut pieces, words, level, last_use[index].max(level));
             Some(Placed { at, level, before })
         });
         let surfaces = surfaces.collect();
@@ -147,7 +175,7 @@ impl JobLayout {
             Packed { at: place(&mut pieces, packed_words(plan.sizes[output]), level, FOREVER), level }
         });
         let words = pieces.iter().map(|piece| (piece.at + piece.words).next_multiple_of(ALIGNMENT_WORDS)).max();
-        JobLayout { surfaces, words: words.unwrap_or(0), packed }
+        JobLayout { surfaces, words: words.unwrap_or(0), packed, planes }
     }
 
     /// Counts all places from the beginning of the arena: the block begins at word `base`, and `shared` knows the
@@ -244,7 +272,8 @@ mod tests {
         assert_eq!(levels, [1, 2, 3]);
         // The upload is gone when the second surface is made.
         assert_eq!(spread.words, 2 * 640);
-        let mut shared = JobLayout::new(&plan(kernels(), &[(64, 10); 3], 2), |_| Load::Shared { spread: true });
+        let mut shared =
+            JobLayout::new(&plan(kernels(), &[(64, 10); 3], 2), |_| Load::Shared { spread: true, raw: false });
         assert_eq!(shared.words, 2 * 640);
         shared.settle(1024, |index| (index == 0).then_some(64));
         let places: Vec<_> = shared.surfaces.iter().flatten().map(|placed| placed.at).collect();

@@ -1,8 +1,8 @@
 //! Whether a job is sound: nothing that it states may make a kernel read outside of a surface.
 
 use super::arena::live_kernels;
-use crate::backend::{FallbackReason, Job};
-use crate::plan::bind::{BoundPlan, Kernel};
+use crate::backend::{FallbackReason, Job, Source};
+use crate::plan::bind::{BoundPlan, Chroma, Kernel};
 use crate::plan::geometry::Size;
 use crate::plan::step::SurfaceId;
 use crate::plan::weights::Weights;
@@ -43,9 +43,10 @@ fn kernel_is_sound(job: &Job, plan: &BoundPlan, kernel: &Kernel, size: Size) -> 
     let of = |surface: SurfaceId| plan.size(surface);
     match kernel {
         Kernel::Load { source } => job.sources.get(*source).is_some_and(|source| source.size() == size),
-        Kernel::Resample { input, horizontal, vertical, .. } => {
+        Kernel::Resample { input, horizontal, vertical, chroma, .. } => {
             weights_fit(horizontal, of(*input).width, size.width)
                 && weights_fit(vertical, of(*input).height, size.height)
+                && chroma.as_ref().is_none_or(|chroma| chroma_fits(job, *input, chroma, size))
         }
         Kernel::Extract { input, x, y } => {
             let fits = |at: u32, length: u32, whole: u32| at.checked_add(length).is_some_and(|end| end <= whole);
@@ -62,6 +63,16 @@ fn kernel_is_sound(job: &Job, plan: &BoundPlan, kernel: &Kernel, size: Size) -> 
     }
 }
 
+/// Whether weights of chroma fit the planes that a resampling reads, if it reads planes.
+fn chroma_fits(job: &Job, input: SurfaceId, chroma: &Chroma, output: Size) -> bool {
+    let Kernel::Load { source } = job.plan.kernels[usize::from(input.0)] else { return true };
+    let Some(Source::Planar(planes)) = job.sources.get(source) else { return true };
+    let Some([blue, _]) = planes.chroma() else { return true };
+    let to = chroma.output.map_or(output, |subsampling| subsampling.apply(output));
+    weights_fit(&chroma.horizontal, blue.size().width, to.width)
+        && weights_fit(&chroma.vertical, blue.size().height, to.height)
+}
+
 fn weights_fit(weights: &Weights, input: u32, output: u32) -> bool {
     let inside = |start: u32, count: u32, end: usize| {
         start.checked_add(count).is_some_and(|last| usize::try_from(last).is_ok_and(|last| last <= end))
@@ -76,7 +87,6 @@ fn weights_fit(weights: &Weights, input: u32, output: u32) -> bool {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::backend::Source;
     use crate::frame::Frame;
     use crate::plan::weights::Taps;
     use std::sync::Arc;

@@ -313,12 +313,12 @@ impl Parts {
         let result = guarded(|| self.engine().land(&mut running.memory, flight, others, &mut counters));
         let batch = running.batches.get_mut(&number);
         match self.flatten(result) {
-            Ok(frames) => {
+            Ok(outputs) => {
                 if let Some(batch) = batch {
-                    counters.jobs += frames.len() as u64;
+                    counters.jobs += outputs.len() as u64;
                     batch.counters += counters;
-                    for (job, frame) in frames {
-                        batch.results[job] = Some(Ok(Output::Rgba(frame)));
+                    for (job, output) in outputs {
+                        batch.results[job] = Some(Ok(output));
                     }
                 }
             }

@@ -5,11 +5,13 @@ use super::device::{Device, Mapping};
 use super::memory::{Ceilings, Lent, Memory, Slot, Work};
 use super::pipelines::Pipeline;
 use super::schedule::{Dispatch, Schedule};
-use super::window::{WORD_BYTES, Window, WindowLimits};
+use super::window::{WORD_BYTES, Window, WindowLimits, output_bytes};
 use super::wire;
-use crate::backend::{FallbackReason, Job};
-use crate::frame::{BYTES_PER_PIXEL, Frame};
+use crate::backend::{FallbackReason, Job, Output, Source};
+use crate::frame::Frame;
+use crate::plan::bind::{BoundPlan, Kernel};
 use crate::plan::geometry::Size;
+use crate::planes::Subsampling;
 use std::ops::Range;
 
 /// What is needed to run windows on one device.
@@ -38,9 +40,37 @@ struct Picture {
     /// Index in the batch.
     job: usize,
     size: Size,
-    /// Words with alpha, else triplets.
-    alpha: bool,
+    form: OutputForm,
     bytes: u64,
+}
+
+/// How a picture comes back.
+#[derive(Debug, Clone, Copy)]
+enum OutputForm {
+    Words,
+    Triplets,
+    Planes { subsampling: Subsampling, gray: bool },
+}
+
+impl Picture {
+    fn output(&self, bytes: &[u8]) -> crate::error::Result<Output> {
+        match self.form {
+            OutputForm::Words => Frame::new(self.size, true, bytes.to_vec()).map(Output::Rgba),
+            OutputForm::Triplets => Frame::new(self.size, false, wire::unpacked(bytes, self.size)).map(Output::Rgba),
+            OutputForm::Planes { subsampling, gray } => {
+                wire::planes(bytes, self.size, subsampling, gray).map(Output::Planar)
+            }
+        }
+    }
+}
+
+/// The source whose planes the output is made of.
+fn resampled_source(plan: &BoundPlan) -> Option<usize> {
+    let Kernel::Resample { input, .. } = plan.kernels[usize::from(plan.output.0)] else { return None };
+    match plan.kernels[usize::from(input.0)] {
+        Kernel::Load { source } => Some(source),
+        _ => None,
+    }
 }
 
 impl Flight {
@@ -108,11 +138,11 @@ impl Engine<'_> {
             let Some(slot) = taken else { return Ok(None) };
             let work = memory.work.as_ref().ok_or_else(|| FallbackReason::DeviceError("no arena".into()))?;
             let mut schedule = Schedule::new();
-            for upload in &window.uploads {
+            for upload in window.uploads.iter().filter(|upload| upload.wire != upload.surface) {
                 schedule.add_upload(&jobs[upload.job].sources[upload.source], upload.wire, upload.surface);
             }
             for seat in &window.seats {
-                schedule.add(&jobs[seat.job].plan, &seat.layout);
+                schedule.add(&jobs[seat.job], &seat.layout, |source| seat.raw.contains(&source));
             }
             let tables = TableBytes::new(&schedule, self.limits.alignment_bytes);
             let transfers = self.stage(&slot, jobs, window, &tables, lent, counters)?;
@@ -216,12 +246,19 @@ impl Engine<'_> {
             let plan = &jobs[seat.job].plan;
             let size = plan.size(plan.output);
             let placed = seat.layout.surfaces[usize::from(plan.output.0)].map_or(0, |placed| placed.at);
-            let (from, bytes) = match seat.layout.packed {
-                Some(packed) => (packed.at, wire::packed_words(size) * WORD_BYTES),
-                None => (placed, size.pixels() * BYTES_PER_PIXEL as u64),
-            };
+            let from = seat.layout.packed.map_or(placed, |packed| packed.at);
+            let bytes = output_bytes(&seat.layout, size);
             encoder.copy_buffer_to_buffer(&work.arena, from * WORD_BYTES, &slot.readback, at, bytes);
-            pictures.push(Picture { job: seat.job, size, alpha: seat.layout.packed.is_none(), bytes });
+            let form = match (seat.layout.planes, seat.layout.packed) {
+                (Some(subsampling), _) => {
+                    let gray = |source: &usize| matches!(&jobs[seat.job].sources[*source], Source::Planar(planes) if planes.chroma().is_none());
+                    let source = resampled_source(plan);
+                    OutputForm::Planes { subsampling, gray: source.is_some_and(|source| gray(&source)) }
+                }
+                (None, Some(_)) => OutputForm::Triplets,
+                (None, None) => OutputForm::Words,
+            };
+            pictures.push(Picture { job: seat.job, size, form, bytes });
             at += bytes;
         }
         if self.zero_memory {
@@ -277,22 +314,21 @@ impl Engine<'_> {
         flight: Flight,
         others: usize,
         counters: &mut BatchCounters,
-    ) -> Result<Vec<(usize, Frame)>, FallbackReason> {
+    ) -> Result<Vec<(usize, Output)>, FallbackReason> {
         let Flight { slot, readback, submission, pictures, output_bytes } = flight;
-        let frames = self.device.scoped(|| {
+        let outputs = self.device.scoped(|| {
             self.wait(&readback, Some(submission), counters)?;
             let watch = Stopwatch::start(self.clock);
-            let mut frames = Vec::with_capacity(pictures.len());
+            let mut outputs = Vec::with_capacity(pictures.len());
             {
                 let slice = slot.readback.slice(..output_bytes);
                 let view = slice.get_mapped_range().map_err(|error| self.map_error(&error))?;
                 let mut at = 0;
                 for picture in &pictures {
                     let end = at + picture.bytes as usize;
-                    let bytes = &view[at..end];
-                    let pixels = if picture.alpha { bytes.to_vec() } else { wire::unpacked(bytes, picture.size) };
-                    let frame = Frame::new(picture.size, picture.alpha, pixels);
-                    frames.push((picture.job, frame.map_err(|error| FallbackReason::DeviceError(error.to_string()))?));
+                    let output = picture.output(&view[at..end]);
+                    let output = output.map_err(|error| FallbackReason::DeviceError(error.to_string()))?;
+                    outputs.push((picture.job, output));
                     at = end;
                 }
             }
@@ -303,10 +339,10 @@ impl Engine<'_> {
             if others > 0 {
                 counters.overlap += took;
             }
-            Ok(frames)
+            Ok(outputs)
         })?;
         memory.put(slot);
-        Ok(frames)
+        Ok(outputs)
     }
 
     fn wait(

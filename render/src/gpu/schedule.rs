@@ -5,7 +5,7 @@
 
 use super::arena::{JobLayout, SPREAD_LEVEL, intermediate_size};
 use super::wire::{self, Form};
-use crate::backend::Source;
+use crate::backend::{Job, Source};
 use crate::plan::bind::{BoundPlan, Kernel};
 use crate::plan::geometry::{Orientation, Size};
 use crate::plan::step::{Light, Outline, Rgba8};
@@ -13,6 +13,7 @@ use crate::plan::weights::Weights;
 use bytemuck::{Pod, bytes_of};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use tintype_shaders::params::WireJob;
 use tintype_shaders::{constant::TILE_SIDE, kernel, params};
 
 /// One dispatch: a kernel over the tiles of many jobs.
@@ -56,22 +57,128 @@ impl Schedule {
         }
     }
 
-    /// Adds a job whose layout is settled. The plan was checked, and every place fits 32 bits.
-    pub fn add(&mut self, plan: &BoundPlan, layout: &JobLayout) {
+    /// Adds a job whose layout is settled. The plan was checked, and every place fits 32 bits. `raw` says which sources
+    /// lie in the arena as planes.
+    pub fn add(&mut self, job: &Job, layout: &JobLayout, raw: impl Fn(usize) -> bool) {
+        let plan = &*job.plan;
         for (index, kernel) in plan.kernels.iter().enumerate() {
-            if let Some(placed) = layout.surfaces[index] {
-                self.add_kernel(plan, layout, index, kernel, placed.level);
+            let Some(placed) = layout.surfaces[index] else { continue };
+            let in_planes = match kernel {
+                Kernel::Resample { input, .. } => match plan.kernels[usize::from(input.0)] {
+                    Kernel::Load { source } if raw(source) => job.sources.get(source),
+                    _ => None,
+                },
+                _ => None,
+            };
+            match in_planes {
+                Some(source) => self.add_planes(plan, layout, index, source),
+                None => self.add_kernel(plan, layout, index, kernel, placed.level),
             }
         }
         let output = usize::from(plan.output.0);
         if let (Some(packed), Some(placed)) = (layout.packed, layout.surfaces[output]) {
             let size = plan.sizes[output];
-            self.push(
-                packed.level,
-                kernel::PLANAR_PACK,
-                &wire::pack(size, placed.at, packed.at),
-                wire::pack_grid(size),
-            );
+            let job = wire::pack(size, placed.at, packed.at);
+            self.push(packed.level, kernel::PLANAR_PACK, &job, wire::pack_grid(size));
+        }
+    }
+
+    /// Adds the resampling of a source that lies in the arena as planes.
+    fn add_planes(&mut self, plan: &BoundPlan, layout: &JobLayout, index: usize, source: &Source) {
+        let Kernel::Resample { input, horizontal, vertical, light, chroma: Some(chroma) } = &plan.kernels[index] else {
+            return;
+        };
+        let (Some(placed), Some(from)) = (layout.surfaces[index], layout.surfaces[usize::from(input.0)]) else {
+            return;
+        };
+        let (size, level) = (plan.sizes[index], placed.level);
+        let planes = wire::in_planes(source, from.at);
+        let (across, across_weights) = self.add_weights(horizontal);
+        let (down, down_weights) = self.add_weights(vertical);
+        let between = intermediate_size(plan, *input, index);
+        let before = placed.before as u32;
+        let Size { width, height } = between;
+        let row = WireJob { output: before, width, height, taps: across, weights: across_weights, ..planes };
+        if *light == Light::Linear {
+            self.push(level - 1, kernel::PLANAR_LIGHT, &row, between);
+            let job = params::ResampleJob {
+                input: 0,
+                intermediate: before,
+                output: placed.at as u32,
+                input_width: plan.size(*input).width,
+                input_height: height,
+                output_width: size.width,
+                output_height: size.height,
+                horizontal_taps: across,
+                horizontal_weights: across_weights,
+                vertical_taps: down,
+                vertical_weights: down_weights,
+                linear: 1,
+                input_alpha: 0,
+                output_alpha: u32::from(plan.alphas[index]),
+            };
+            self.push(level, kernel::RESAMPLE_VERTICAL, &job, size);
+            return;
+        }
+        self.push(level - 1, kernel::PLANAR_ROW, &row, between);
+        let (chroma_across, chroma_across_weights) = self.add_weights_of(&chroma.horizontal);
+        let (chroma_down, chroma_down_weights) = self.add_weights_of(&chroma.vertical);
+        let coarse = Size::new(chroma.horizontal.taps.len() as u32, planes.chroma_height);
+        // Every plane has the room that luma takes.
+        let step = between.pixels() as u32;
+        let [blue, red] = [before + step, before + 2 * step];
+        if planes.chroma_width > 0 {
+            for (input, output) in [(planes.cb, blue), (planes.cr, red)] {
+                let row = WireJob {
+                    input,
+                    output,
+                    width: coarse.width,
+                    height: coarse.height,
+                    stride: planes.chroma_width,
+                    taps: chroma_across,
+                    weights: chroma_across_weights,
+                    ..WireJob::default()
+                };
+                self.push(level - 1, kernel::PLANAR_ROW, &row, coarse);
+            }
+        }
+        let Some(subsampling) = layout.planes.filter(|_| index == usize::from(plan.output.0)) else {
+            let join = WireJob {
+                input: before,
+                cb: blue,
+                cr: red,
+                output: placed.at as u32,
+                width: size.width,
+                height: size.height,
+                chroma_width: planes.chroma_width,
+                taps: down,
+                weights: down_weights,
+                chroma_taps: chroma_down,
+                chroma_weights: chroma_down_weights,
+                ..WireJob::default()
+            };
+            return self.push(level, kernel::PLANAR_JOIN, &join, size);
+        };
+        let small = subsampling.apply(size);
+        let luma = (before, size, down, down_weights);
+        let chroma = [blue, red].map(|input| (input, small, chroma_down, chroma_down_weights));
+        let planes = std::iter::once(luma).chain(chroma.into_iter().filter(|_| planes.chroma_width > 0));
+        let mut output = placed.at;
+        for (input, size, taps, weights) in planes {
+            let grid = wire::pack_grid(size);
+            let column = WireJob {
+                input,
+                output: output as u32,
+                width: grid.width,
+                height: grid.height,
+                pixels: size.pixels() as u32,
+                stride: size.width,
+                taps,
+                weights,
+                ..WireJob::default()
+            };
+            self.push(level, kernel::PLANAR_COLUMN, &column, grid);
+            output += wire::plane_words(size);
         }
     }
 
@@ -199,6 +306,11 @@ impl Schedule {
         dispatch.n_tiles += tiles(size);
     }
 
+    /// As [`Schedule::add_weights`], for weights that nobody shares by address.
+    fn add_weights_of(&mut self, weights: &Weights) -> (u32, u32) {
+        self.add_weights(&Arc::new(weights.clone()))
+    }
+
     /// Places of the taps and of the weights, in words. Jobs with equal weights share them.
     fn add_weights(&mut self, weights: &Arc<Weights>) -> (u32, u32) {
         if let Some((_, places)) = self.weights.get(&Arc::as_ptr(weights)) {
@@ -241,8 +353,11 @@ pub(super) fn table_bytes(plan: &BoundPlan, layout: &JobLayout, alignment: u64) 
     let live = plan.kernels.iter().enumerate().filter(|(index, _)| layout.surfaces[*index].is_some());
     let weights = |weights: &Weights| 4 * (3 * weights.taps.len() as u64 + weights.values.len() as u64);
     live.map(|(_, kernel)| match kernel {
-        Kernel::Resample { horizontal, vertical, .. } => {
-            2 * launch_bytes(alignment) + weights(horizontal) + weights(vertical)
+        Kernel::Resample { horizontal, vertical, chroma, .. } => {
+            let chroma = chroma.as_ref().map_or(0, |chroma| {
+                4 * launch_bytes(alignment) + weights(&chroma.horizontal) + weights(&chroma.vertical)
+            });
+            2 * launch_bytes(alignment) + weights(horizontal) + weights(vertical) + chroma
         }
         _ => launch_bytes(alignment),
     })
@@ -361,18 +476,18 @@ mod tests {
     #[test]
     fn tiles_cover_every_pixel_once_and_jobs_share_a_dispatch() {
         let size = Size::new(33, 17);
-        let plan = BoundPlan {
+        let plan = Arc::new(BoundPlan {
             kernels: vec![Kernel::Load { source: 0 }, Kernel::Opacity { input: SurfaceId(0), opacity: 0.5 }],
             sizes: vec![size; 2],
             alphas: vec![true; 2],
             output: SurfaceId(1),
-        };
+        });
         let layout = JobLayout::new(&plan, |_| Load::Words);
         let mut schedule = Schedule::new();
         for job in 0..3 {
             let mut layout = layout.clone();
             layout.settle(job * layout.words, |_| None);
-            schedule.add(&plan, &layout);
+            schedule.add(&Job { plan: Arc::clone(&plan), sources: Vec::new() }, &layout, |_| false);
         }
         assert_eq!(schedule.dispatches.len(), 1);
         let dispatch = &schedule.dispatches[&(1, kernel::OPACITY)];

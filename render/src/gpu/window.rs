@@ -8,9 +8,11 @@ use super::check::check;
 use super::schedule::table_bytes;
 use super::wire::{self, Form};
 use crate::backend::{FallbackReason, Job, Source};
-use crate::frame::{BYTES_PER_PIXEL, Frame};
+use crate::frame::Frame;
 use crate::plan::bind::Kernel;
-use std::collections::HashMap;
+use crate::plan::geometry::Size;
+use crate::plan::step::{Light, SurfaceId};
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -86,6 +88,8 @@ pub(super) struct Seat {
     pub job: usize,
     /// Settled.
     pub layout: JobLayout,
+    /// Sources that lie in the arena as planes.
+    pub raw: Vec<usize>,
 }
 
 /// A source that goes up with a window.
@@ -96,7 +100,7 @@ pub(super) struct Upload {
     pub source: usize,
     /// First word of the upload.
     pub wire: u64,
-    /// First word of the pixels.
+    /// First word of the pixels; that of the upload where nothing spreads it.
     pub surface: u64,
 }
 
@@ -167,6 +171,26 @@ fn loads(job: &Job) -> Vec<(usize, usize, &Source)> {
     loads.collect()
 }
 
+/// Whether a source comes in planes that nothing but resampling in planes reads.
+fn is_raw(job: &Job, source: usize) -> bool {
+    if !matches!(job.sources.get(source), Some(Source::Planar(_))) {
+        return false;
+    }
+    let plan = &job.plan;
+    let live = super::arena::live_kernels(plan);
+    let reads =
+        |surface: SurfaceId| matches!(plan.kernels[usize::from(surface.0)], Kernel::Load { source: s } if s == source);
+    let kernels = plan.kernels.iter().enumerate().filter(|(index, _)| live[*index]);
+    let mut readers = kernels.filter(|(_, kernel)| super::arena::inputs(kernel).any(reads));
+    readers.all(|(index, kernel)| match kernel {
+        // Only the output may stay in planes, and only in encoded light.
+        Kernel::Resample { light, chroma: Some(chroma), .. } => {
+            chroma.output.is_none() || (*light == Light::Encoded && index == usize::from(plan.output.0))
+        }
+        _ => false,
+    })
+}
+
 /// Jobs in order of arrival, but those that share a picture behind the first of them.
 fn in_families(jobs: &[Job], sound: &[usize], readers: &HashMap<usize, usize>) -> Vec<usize> {
     let mut heads: HashMap<usize, usize> = HashMap::new();
@@ -189,6 +213,8 @@ struct Packer<'a> {
     readers: HashMap<usize, usize>,
     /// Pictures that are read more than once.
     shared: HashMap<usize, usize>,
+    /// Pictures in planes that some job wants as pixels.
+    spread: HashSet<usize>,
     /// Shared pictures that lie in the open window, with their words.
     resident: HashMap<usize, Range<u64>>,
     windows: Vec<Window>,
@@ -209,9 +235,13 @@ struct Seated {
 impl<'a> Packer<'a> {
     fn new(jobs: &'a [Job], limits: WindowLimits, sound: &[usize]) -> Self {
         let mut readers: HashMap<usize, usize> = HashMap::new();
+        let mut spread = HashSet::new();
         for &index in sound {
-            for (.., source) in loads(&jobs[index]) {
+            for (_, number, source) in loads(&jobs[index]) {
                 *readers.entry(key(source)).or_default() += 1;
+                if !is_raw(&jobs[index], number) {
+                    spread.insert(key(source));
+                }
             }
         }
         let shared =
@@ -221,6 +251,7 @@ impl<'a> Packer<'a> {
             limits,
             readers,
             shared,
+            spread,
             resident: HashMap::new(),
             windows: Vec::new(),
             chain: Need::default(),
@@ -298,10 +329,12 @@ impl<'a> Packer<'a> {
             let surface = match known {
                 Some(words) => words.start,
                 None => {
-                    let words = aligned_words(source.size().pixels());
+                    let words =
+                        if self.is_spread(source) { source.size().pixels() } else { wire::bytes(source) / WORD_BYTES };
+                    let words = aligned_words(words);
                     let surface = end;
                     end += words;
-                    let wire = if wire::form(source) == Form::Words {
+                    let wire = if !self.is_spread(source) {
                         surface
                     } else {
                         let wire = end;
@@ -319,9 +352,11 @@ impl<'a> Packer<'a> {
         }
         let mut layout = JobLayout::new(plan, |source| match job.sources.get(source) {
             Some(source) if self.shared.contains_key(&key(source)) => {
-                Load::Shared { spread: wire::form(source) != Form::Words }
+                let spread = self.is_spread(source);
+                Load::Shared { spread, raw: !spread && wire::form(source) == Form::Planar }
             }
-            Some(source) if wire::form(source) != Form::Words => Load::Wire(wire::bytes(source) / WORD_BYTES),
+            Some(source) if self.is_spread(source) => Load::Wire(wire::bytes(source) / WORD_BYTES),
+            Some(source) if wire::form(source) == Form::Planar => Load::Raw(wire::bytes(source) / WORD_BYTES),
             _ => Load::Words,
         });
         tables += table_bytes(plan, &layout, self.limits.alignment_bytes);
@@ -330,28 +365,38 @@ impl<'a> Packer<'a> {
         layout.settle(base, |kernel| shared_at.get(&kernel).copied());
         for (kernel, source_index, source) in loads(job) {
             let (false, Some(placed)) = (shared_at.contains_key(&kernel), layout.surfaces[kernel]) else { continue };
-            let wire = if wire::form(source) == Form::Words { placed.at } else { placed.before };
+            let wire = if self.is_spread(source) { placed.before } else { placed.at };
             uploads.push(Upload { job: index, source: source_index, wire, surface: placed.at });
             sources += wire::bytes(source);
             tables += self.upload_tables(source);
         }
         let size = plan.size(plan.output);
-        let output = match layout.packed {
-            Some(_) => wire::packed_words(size) * WORD_BYTES,
-            None => size.pixels() * BYTES_PER_PIXEL as u64,
+        let output = output_bytes(&layout, size);
+        let raw = |(_, number, source): (usize, usize, &Source)| {
+            (wire::form(source) == Form::Planar && !self.is_spread(source)).then_some(number)
         };
+        let raw = loads(job).into_iter().filter_map(raw).collect();
         let need = Need {
             arena: end.saturating_mul(WORD_BYTES),
             tables: need.tables.saturating_add(tables),
             sources: need.sources.saturating_add(sources),
             output: need.output.saturating_add(output),
         };
-        Seated { seat: Seat { job: index, layout }, uploads, resident: new, need }
+        Seated { seat: Seat { job: index, layout, raw }, uploads, resident: new, need }
+    }
+
+    /// Whether a kernel has to make pixels of an upload.
+    fn is_spread(&self, source: &Source) -> bool {
+        match wire::form(source) {
+            Form::Words => false,
+            Form::Rgb => true,
+            Form::Planar => self.spread.contains(&key(source)),
+        }
     }
 
     /// Bytes of the tables with which one upload is spread.
     fn upload_tables(&self, source: &Source) -> u64 {
-        if wire::form(source) == Form::Words { 0 } else { super::schedule::launch_bytes(self.limits.alignment_bytes) }
+        if !self.is_spread(source) { 0 } else { super::schedule::launch_bytes(self.limits.alignment_bytes) }
     }
 
     fn put(&mut self, seated: Seated) {
@@ -386,6 +431,16 @@ impl<'a> Packer<'a> {
     }
 }
 
+/// Bytes of an output on its way down.
+pub(super) fn output_bytes(layout: &JobLayout, size: Size) -> u64 {
+    let words = match (layout.planes, layout.packed) {
+        (Some(subsampling), _) => wire::plane_words(size) + 2 * wire::plane_words(subsampling.apply(size)),
+        (None, Some(_)) => wire::packed_words(size),
+        (None, None) => size.pixels(),
+    };
+    words * WORD_BYTES
+}
+
 /// What a window needs before any job: the sRGB table.
 fn fixed_need() -> Need {
     Need { tables: 256 * WORD_BYTES, ..Need::default() }
@@ -395,8 +450,6 @@ fn fixed_need() -> Need {
 mod tests {
     use super::*;
     use crate::plan::bind::BoundPlan;
-    use crate::plan::geometry::Size;
-    use crate::plan::step::SurfaceId;
 
     fn fading(size: Size) -> Arc<BoundPlan> {
         Arc::new(BoundPlan {

@@ -1,8 +1,10 @@
 //! The forms in which pictures travel: as few bytes as they have, spread into words by kernels.
 
 use crate::backend::Source;
+use crate::error::Result;
 use crate::frame::BYTES_PER_PIXEL;
 use crate::plan::geometry::Size;
+use crate::planes::{Plane, Planes, Subsampling};
 use tintype_shaders::params::WireJob;
 
 /// Bytes of an opaque pixel on its way.
@@ -92,6 +94,17 @@ pub(super) fn spread(source: &Source, wire: u64, output: u64) -> WireJob {
     }
 }
 
+/// The planes of a source that lie in the arena as they came, from byte `input` on: as the kernels that resample them
+/// are told.
+pub(super) fn in_planes(source: &Source, wire: u64) -> WireJob {
+    WireJob { stride: source.size().width, ..spread(source, wire, 0) }
+}
+
+/// Words of a plane of bytes on its way down.
+pub(super) fn plane_words(size: Size) -> u64 {
+    size.pixels().div_ceil(4)
+}
+
 /// Words of an opaque picture on its way down.
 pub(super) fn packed_words(size: Size) -> u64 {
     size.pixels().div_ceil(4) * TRIPLET_BYTES as u64
@@ -112,6 +125,21 @@ pub(super) fn pack(size: Size, input: u64, output: u64) -> WireJob {
     WireJob { input: input as u32, output: output as u32, width, height, pixels, ..WireJob::default() }
 }
 
+/// A picture from planes that lie behind one another, each in whole words.
+pub(super) fn planes(bytes: &[u8], size: Size, subsampling: Subsampling, gray: bool) -> Result<Planes> {
+    let mut at = 0;
+    let mut plane = |size: Size| {
+        let end = at + size.pixels() as usize;
+        let samples = bytes.get(at..end).unwrap_or_default().to_vec();
+        at += plane_words(size) as usize * BYTES_PER_PIXEL;
+        Plane::new(size, size.width as usize, samples)
+    };
+    let luma = plane(size)?;
+    let coarse = subsampling.apply(size);
+    let chroma = if gray { None } else { Some([plane(coarse)?, plane(coarse)?]) };
+    Planes::new(luma, chroma, subsampling)
+}
+
 /// RGBA pixels from the triplets of a picture.
 pub(super) fn unpacked(triplets: &[u8], size: Size) -> Vec<u8> {
     let mut pixels = Vec::with_capacity(size.pixels() as usize * BYTES_PER_PIXEL);
@@ -126,7 +154,6 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::frame::Frame;
-    use crate::planes::{Plane, Planes, Subsampling};
     use std::sync::Arc;
 
     #[test]

@@ -13,6 +13,7 @@ mod golden_sources;
 mod gpu;
 mod gpu_bytes;
 mod gpu_fleet;
+mod gpu_photograph;
 mod kernels;
 mod language;
 mod oracle;
