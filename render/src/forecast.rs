@@ -25,8 +25,8 @@ pub enum Wire {
     Rgba,
     /// Three bytes a pixel.
     Rgb,
-    /// A byte of luma a pixel, and two of chroma for every pixel (0), every two (1) or every four (2).
-    Planar { coarse: u32 },
+    /// A byte of luma a pixel, and two of chroma for every so many pixels across and down, rounded up.
+    Planar { across: u32, down: u32 },
     /// A byte of luma a pixel.
     Gray,
 }
@@ -40,7 +40,7 @@ impl Wire {
             Source::Planar(planes) if planes.chroma().is_none() => Wire::Gray,
             Source::Planar(planes) => {
                 let Subsampling { across, down } = planes.subsampling();
-                Wire::Planar { coarse: u32::from(across > 1) + u32::from(down > 1) }
+                Wire::Planar { across, down }
             }
         }
     }
@@ -51,7 +51,7 @@ impl Wire {
         match self {
             Wire::Rgba => 4 * pixels,
             Wire::Rgb => 3 * pixels,
-            Wire::Planar { coarse } => pixels + 2 * pixels.div_ceil(1 << coarse.min(2)),
+            Wire::Planar { across, down } => pixels + 2 * Subsampling { across, down }.apply(size).pixels(),
             Wire::Gray => pixels,
         }
     }
@@ -115,9 +115,7 @@ impl Shape {
         let kernel = &self.plan.kernels[usize::from(self.plan.output.0)];
         match kernel {
             Kernel::Resample { chroma: Some(chroma), .. } if self.planes_of(kernel).is_some() => match chroma.output {
-                Some(Subsampling { across, down }) => {
-                    Wire::Planar { coarse: u32::from(across > 1) + u32::from(down > 1) }
-                }
+                Some(Subsampling { across, down }) => Wire::Planar { across, down },
                 None => Wire::Rgb,
             },
             _ if self.opaque() => Wire::Rgb,
@@ -393,7 +391,7 @@ mod tests {
     fn a_planar_source_and_an_opaque_output_are_counted_by_hand() {
         let shape = Shape {
             plan: plan(vec![Kernel::Load { source: 0 }, fade(0)], &[(100, 60); 2], false),
-            sources: vec![(Wire::Planar { coarse: 2 }, 1)],
+            sources: vec![(Wire::Planar { across: 2, down: 2 }, 1)],
         };
         assert_eq!(least(&[shape.clone()]), Least { up: 9000, down: 18_000 });
         assert_eq!(least(&[shape.clone(), shape.clone()]), Least { up: 9000, down: 36_000 }, "one picture");

@@ -9,6 +9,7 @@ use crate::plan;
 use crate::plan::bind::Decoded;
 use crate::plan::facts::{AcceptClass, Facts, Profile, Purpose, SourceFacts, Stage};
 use crate::plan::geometry::{Orientation, Size};
+use crate::planes::Subsampling;
 use std::sync::Arc;
 
 /// A workload that renders. W7, which is served from memory, is not among them.
@@ -113,11 +114,14 @@ impl Workload {
         let mut sources = Vec::new();
         for (index, demand) in plan.sources.iter().enumerate() {
             let (format, alpha) = if index == 0 { (self.format, self.has_alpha) } else { (Format::Png, true) };
-            let given = codec::predict(demand, format);
+            let mut given = codec::predict(demand, format);
             let wire = match (format, alpha) {
                 (_, true) => Wire::Rgba,
                 // Our own decoder keeps planes at every scale; where more than resampling reads them, they are pixels.
-                (Format::Jpeg, false) if plan.only_resamples(index) => Wire::Planar { coarse: 2 },
+                (Format::Jpeg, false) if plan.only_resamples(index) => {
+                    given.subsampling = Some(Subsampling::HALF);
+                    Wire::Planar { across: 2, down: 2 }
+                }
                 _ => Wire::Rgb,
             };
             decoded.push(given);
