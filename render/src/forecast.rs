@@ -393,7 +393,7 @@ mod tests {
             plan: plan(vec![Kernel::Load { source: 0 }, fade(0)], &[(100, 60); 2], false),
             sources: vec![(Wire::Planar { across: 2, down: 2 }, 1)],
         };
-        assert_eq!(least(&[shape.clone()]), Least { up: 9000, down: 18_000 });
+        assert_eq!(least(std::slice::from_ref(&shape)), Least { up: 9000, down: 18_000 });
         assert_eq!(least(&[shape.clone(), shape.clone()]), Least { up: 9000, down: 36_000 }, "one picture");
         assert_eq!(launches(&[shape.clone(), shape]), Launches { one_window: 3, depth: 3, kernels: 3 });
         let least = Least { up: 100, down: 100 };
@@ -404,8 +404,8 @@ mod tests {
     fn a_picture_that_is_only_loaded_costs_nothing() {
         let shape =
             Shape { plan: plan(vec![Kernel::Load { source: 0 }], &[(9, 9)], true), sources: vec![(Wire::Rgba, 1)] };
-        assert_eq!(least(&[shape.clone()]), Least::default());
-        assert_eq!(launches(&[shape.clone()]).one_window, 0);
+        assert_eq!(least(std::slice::from_ref(&shape)), Least::default());
+        assert_eq!(launches(std::slice::from_ref(&shape)).one_window, 0);
         assert_eq!(fewest_windows(&[shape], 1000), 0);
     }
 

@@ -202,7 +202,7 @@ fn numbers(house: &House, count: usize) -> Vec<u8> {
 fn a_device_is_given_the_next_batch_while_it_is_at_one_and_no_third() {
     let copier = Copier::new(0);
     copier.change(|state| state.may_begin = 0);
-    let house = House::new(&[copier.clone()]);
+    let house = House::new(std::slice::from_ref(&copier));
     house.submit(1);
     copier.until(|state| state.asked == 1);
     // Three more batches wait while the device is given the first.
@@ -267,7 +267,7 @@ fn the_loss_of_one_leaves_the_other() {
 #[test]
 fn a_lost_device_is_tried_again_and_used_once_it_is_back() {
     let copier = Copier::new(usize::MAX);
-    let house = House::new(&[copier.clone()]);
+    let house = House::new(std::slice::from_ref(&copier));
     house.submit(1);
     assert_eq!(house.answer(), (1, Some(1)));
     copier.change(|state| state.lost = true);
@@ -290,7 +290,7 @@ fn a_lost_device_is_tried_again_and_used_once_it_is_back() {
 #[test]
 fn a_device_that_is_lost_while_it_is_idle_comes_back_without_any_work() {
     let copier = Copier::new(usize::MAX);
-    let house = House::new(&[copier.clone()]);
+    let house = House::new(std::slice::from_ref(&copier));
     house.submit(1);
     assert_eq!(house.answer(), (1, Some(1)));
     copier.change(|state| (state.lost, state.revivable) = (true, true));

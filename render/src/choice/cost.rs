@@ -168,10 +168,8 @@ mod tests {
 
     #[test]
     fn a_small_batch_stays_on_the_cpu_and_a_large_one_does_not() {
-        let mut device = Rates { batch_ns: 100_000.0, ..Rates::default() };
-        device.unit_ns = [0.1; 8];
-        let mut cpu = Rates::default();
-        cpu.unit_ns = [1.0; 8];
+        let device = Rates { batch_ns: 100_000.0, unit_ns: [0.1; 8], ..Rates::default() };
+        let cpu = Rates { unit_ns: [1.0; 8], ..Rates::default() };
         let model = CostModel { device, cpu, cpu_threads: 4 };
         assert!(!model.prefers_device(&[fading(100)]));
         assert!(model.prefers_device(&[fading(1000)]));

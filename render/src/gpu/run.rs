@@ -9,7 +9,7 @@ use super::window::{WORD_BYTES, Window, WindowLimits, output_bytes};
 use super::wire;
 use crate::backend::{FallbackReason, Job, Output, Source};
 use crate::frame::Frame;
-use crate::plan::bind::{BoundPlan, Kernel};
+use crate::plan::bind::Kernel;
 use crate::plan::geometry::Size;
 use crate::planes::Subsampling;
 use std::ops::Range;
@@ -64,13 +64,12 @@ impl Picture {
     }
 }
 
-/// The source whose planes the output is made of.
-fn resampled_source(plan: &BoundPlan) -> Option<usize> {
-    let Kernel::Resample { input, .. } = plan.kernels[usize::from(plan.output.0)] else { return None };
-    match plan.kernels[usize::from(input.0)] {
-        Kernel::Load { source } => Some(source),
-        _ => None,
-    }
+/// Whether the output is resampled from planes without chroma.
+fn is_gray(job: &Job) -> bool {
+    let plan = &job.plan;
+    let Kernel::Resample { input, .. } = plan.kernels[usize::from(plan.output.0)] else { return false };
+    let Kernel::Load { source } = plan.kernels[usize::from(input.0)] else { return false };
+    matches!(job.sources.get(source), Some(Source::Planar(planes)) if planes.chroma().is_none())
 }
 
 impl Flight {
@@ -250,11 +249,7 @@ impl Engine<'_> {
             let bytes = output_bytes(&seat.layout, size);
             encoder.copy_buffer_to_buffer(&work.arena, from * WORD_BYTES, &slot.readback, at, bytes);
             let form = match (seat.layout.planes, seat.layout.packed) {
-                (Some(subsampling), _) => {
-                    let gray = |source: &usize| matches!(&jobs[seat.job].sources[*source], Source::Planar(planes) if planes.chroma().is_none());
-                    let source = resampled_source(plan);
-                    OutputForm::Planes { subsampling, gray: source.is_some_and(|source| gray(&source)) }
-                }
+                (Some(subsampling), _) => OutputForm::Planes { subsampling, gray: is_gray(&jobs[seat.job]) },
                 (None, Some(_)) => OutputForm::Triplets,
                 (None, None) => OutputForm::Words,
             };

@@ -34,6 +34,9 @@ impl Dispatch {
     }
 }
 
+/// Weights, with the words of the tables where their taps and values begin.
+type PlacedWeights = (Arc<Weights>, (u32, u32));
+
 /// Everything that the kernels of one window are told.
 #[derive(Debug)]
 pub(super) struct Schedule {
@@ -42,9 +45,9 @@ pub(super) struct Schedule {
     /// The sRGB table, then taps and weights, as words.
     pub tables: Vec<u32>,
     /// Places by address. The weights are held, so that no address comes to mean others.
-    weights: HashMap<*const Weights, (Arc<Weights>, (u32, u32))>,
+    weights: HashMap<*const Weights, PlacedWeights>,
     /// The same by contents: jobs with plans of their own still share the numbers.
-    contents: HashMap<u64, Vec<(Arc<Weights>, (u32, u32))>>,
+    contents: HashMap<u64, Vec<PlacedWeights>>,
 }
 
 impl Schedule {
