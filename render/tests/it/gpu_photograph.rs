@@ -48,7 +48,7 @@ fn jobs(bytes: &Bytes, profile: Profile) -> Vec<Job> {
     let purpose = Purpose { profile, extension: None, accept: AcceptClass { webp: false, avif: false } };
     let one = |text: &&str| {
         let transformation = Arc::new(parse(text, &limits).unwrap());
-        let request = Request { transformation, facts: facts.clone(), purpose: purpose.clone() };
+        let request = Request { transformation, facts: facts.clone(), purpose };
         prepare(&request, std::slice::from_ref(bytes), &detector, &limits).unwrap().job
     };
     TRANSFORMATIONS.iter().map(one).collect()
