@@ -4,8 +4,8 @@
 //! decoder gives is straight 8-bit sRGB RGBA: profiles are applied, CMYK is converted, 16 bits are reduced to 8.
 
 mod avif;
-mod baseline;
 mod container;
+mod huffman_jpeg;
 mod jpeg;
 mod jpeg_session;
 mod metadata;

@@ -1,6 +1,6 @@
 //! JPEG files as planes, where our own decoder reads them.
 
-use super::baseline::{Band, Header, Scan};
+use super::huffman_jpeg::{Band, Coefficients, Header, Scan};
 use super::jpeg;
 use crate::error::Result;
 use crate::lanes::Instructions;
@@ -9,40 +9,107 @@ use crate::plan::bind::Decoded;
 use crate::plan::geometry::{Rect, Size};
 use crate::plan::step::Demand;
 use crate::planes::{Plane, Planes, Subsampling};
+use std::ops::Range;
 
 /// Source pixels that a filter reaches beyond the region for every output pixel's width, with chroma at half: three lobes,
 /// twice as wide, and a decode at up to twice the output's scale.
 const REACH: f64 = 12.0;
 
-/// Reads what is demanded as planes. `None` when the file is no JPEG, or one that is better read as pixels: not
-/// sequential, of other colors than grey, YCbCr and sRGB, or damaged. Reading it as pixels then says what is wrong.
+/// Reads what is demanded as planes. `None` when the file is no JPEG, or one that is better read as pixels: arithmetic
+/// coding, several sequential scans, other colors than grey, YCbCr and sRGB, or damaged. Reading it as pixels then says
+/// what is wrong.
 ///
 /// Errors: limits.
 pub fn decode_planes(bytes: &[u8], demand: &Demand, limits: &Limits) -> Result<Option<(Planes, Decoded)>> {
     if bytes.len() as u64 > limits.source_bytes {
         return Ok(None);
     }
-    let Some(header) = Header::read(bytes) else { return Ok(None) };
-    let stored = Size::new(header.width, header.height);
-    limits.check_source(stored)?;
-    if stored != demand.size || (header.has_profile && jpeg::has_other_colors(bytes, limits)?) {
+    let eighths = jpeg::least_eighths(demand);
+    let instructions = Instructions::detect();
+    let (mut reader, has_profile) = if let Some(header) = Header::read(bytes) {
+        let stored = Size::new(header.width, header.height);
+        limits.check_source(stored)?;
+        if stored != demand.size {
+            return Ok(None);
+        }
+        let has_profile = header.has_profile;
+        (Reader::Sequential(Box::new(Scan::new(header, eighths, eighths, instructions))), has_profile)
+    } else {
+        let mut checked = Ok(());
+        let choose = |width, height| {
+            let stored = Size::new(width, height);
+            checked = limits.check_source(stored);
+            (checked.is_ok() && stored == demand.size).then_some(eighths)
+        };
+        let coefficients = Coefficients::read(bytes, instructions, choose);
+        checked?;
+        let Some(coefficients) = coefficients else { return Ok(None) };
+        let has_profile = coefficients.has_profile;
+        (Reader::Progressive(Box::new(coefficients)), has_profile)
+    };
+    if has_profile && jpeg::has_other_colors(bytes, limits)? {
         return Ok(None);
     }
-    let eighths = jpeg::least_eighths(demand);
-    Ok(read(Scan::new(header, eighths, eighths, Instructions::detect()), demand, eighths))
+    Ok(read(&mut reader, demand, eighths))
 }
 
 /// Whether our own decoder reads the file to its end.
 pub(super) fn is_whole(bytes: &[u8]) -> bool {
-    let Some(header) = Header::read(bytes) else { return false };
-    let mut scan = Scan::new(header, 1, 1, Instructions::detect());
-    (0..scan.units().1).all(|_| scan.read_row(0..0, &mut []).is_some())
+    let instructions = Instructions::detect();
+    if let Some(header) = Header::read(bytes) {
+        let mut scan = Scan::new(header, 1, 1, instructions);
+        return (0..scan.units().1).all(|_| scan.read_row(0..0, &mut []).is_some());
+    }
+    // At two eighths every scan is read.
+    Coefficients::read(bytes, instructions, |_, _| Some(2)).is_some()
 }
 
-fn read(mut scan: Scan<'_>, demand: &Demand, eighths: u32) -> Option<(Planes, Decoded)> {
-    let header = scan.header();
-    let (across, down) = header.unit_blocks();
-    let n_components = header.n_components();
+/// Both kinds of files.
+enum Reader<'a> {
+    Sequential(Box<Scan<'a>>),
+    Progressive(Box<Coefficients>),
+}
+
+impl Reader<'_> {
+    fn unit_blocks(&self) -> (u32, u32) {
+        match self {
+            Reader::Sequential(scan) => scan.header().unit_blocks(),
+            Reader::Progressive(coefficients) => coefficients.unit_blocks(),
+        }
+    }
+
+    fn n_components(&self) -> usize {
+        match self {
+            Reader::Sequential(scan) => scan.header().n_components(),
+            Reader::Progressive(coefficients) => coefficients.n_components(),
+        }
+    }
+
+    fn units(&self) -> (u32, u32) {
+        match self {
+            Reader::Sequential(scan) => scan.units(),
+            Reader::Progressive(coefficients) => coefficients.units(),
+        }
+    }
+
+    fn unit_size(&self, component: usize) -> (usize, usize) {
+        match self {
+            Reader::Sequential(scan) => scan.unit_size(component),
+            Reader::Progressive(coefficients) => coefficients.unit_size(component),
+        }
+    }
+
+    fn read_row(&mut self, columns: Range<u32>, bands: &mut [Band<'_>]) -> Option<()> {
+        match self {
+            Reader::Sequential(scan) => scan.read_row(columns, bands),
+            Reader::Progressive(coefficients) => coefficients.read_row(columns, bands),
+        }
+    }
+}
+
+fn read(scan: &mut Reader<'_>, demand: &Demand, eighths: u32) -> Option<(Planes, Decoded)> {
+    let (across, down) = scan.unit_blocks();
+    let n_components = scan.n_components();
     let subsampling = Subsampling { across, down };
     let scaled = |length: u32| (u64::from(length) * u64::from(eighths)).div_ceil(8) as u32;
     let full = Size::new(scaled(demand.size.width), scaled(demand.size.height));

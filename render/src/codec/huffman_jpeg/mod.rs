@@ -1,4 +1,4 @@
-//! Our own decoder of the commonest JPEG: one sequential, Huffman-coded scan, grey or YCbCr.
+//! Our own decoder of the commonest JPEGs: Huffman-coded, sequential in one scan or progressive, grey or YCbCr.
 //!
 //! It is quick where others are not: coefficients that the demanded scale has no use for are read over several at a time,
 //! blocks outside of the demanded region are not transformed, any scale N/8 costs less than a larger one, and the
@@ -7,10 +7,12 @@
 
 mod bits;
 mod header;
-mod huffman;
 mod inverse;
+mod progressive;
+mod tables;
 
 pub use header::Header;
+pub use progressive::Coefficients;
 
 use crate::lanes::{Instructions, Lanes, Portable};
 use bits::Bits;

@@ -1,6 +1,6 @@
 //! The segments in front of the entropy-coded data.
 
-use super::huffman::{AcTable, DcTable};
+use super::tables::{AcTable, DcTable};
 use std::sync::Arc;
 
 /// Row and column of every coefficient in the order in which they are stored, as `row * 8 + column`.
@@ -88,7 +88,7 @@ impl<'a> Header<'a> {
 }
 
 /// Marker, content, and what follows.
-fn segment(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+pub(super) fn segment(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let mut rest = bytes.strip_prefix(&[0xFF])?;
     // A marker may be filled up with more of its first byte.
     while let Some(after) = rest.strip_prefix(&[0xFF]) {
@@ -99,11 +99,11 @@ fn segment(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     Some((*marker, rest.get(2..length)?, rest.get(length..)?))
 }
 
-fn be16(bytes: &[u8]) -> Option<u16> {
+pub(super) fn be16(bytes: &[u8]) -> Option<u16> {
     Some(u16::from_be_bytes(*bytes.first_chunk()?))
 }
 
-fn read_steps(mut segment: &[u8], steps: &mut [Option<[f32; 64]>; 4]) -> Option<()> {
+pub(super) fn read_steps(mut segment: &[u8], steps: &mut [Option<[f32; 64]>; 4]) -> Option<()> {
     while let Some((kind, rest)) = segment.split_first() {
         let table = steps.get_mut(usize::from(kind & 15))?;
         let mut values = [0.0; 64];
@@ -146,15 +146,15 @@ fn read_tables(
     Some(())
 }
 
-struct Frame {
-    width: u32,
-    height: u32,
+pub(super) struct Frame {
+    pub width: u32,
+    pub height: u32,
     /// Identifier, blocks across, blocks down, quantization table.
-    components: Vec<[u8; 4]>,
+    pub components: Vec<[u8; 4]>,
 }
 
 impl Frame {
-    fn read(segment: &[u8]) -> Option<Frame> {
+    pub fn read(segment: &[u8]) -> Option<Frame> {
         let (&[8, h1, h0, w1, w0, count], rest) = segment.split_first_chunk::<6>()? else { return None };
         let (width, height) = (u32::from(u16::from_be_bytes([w1, w0])), u32::from(u16::from_be_bytes([h1, h0])));
         let triples = rest.as_chunks::<3>().0;

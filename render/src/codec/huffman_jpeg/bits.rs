@@ -1,6 +1,6 @@
 //! The entropy-coded bits: without their stuffed zeros, between markers, a little at a time.
 
-use super::huffman::{AcTable, Coefficient, DcTable, END_OF_BLOCK, LOOKUP_BITS, SKIP_BITS};
+use super::tables::{AcTable, Coefficient, DcTable, END_OF_BLOCK, LOOKUP_BITS, SKIP_BITS, ScanTable};
 
 /// Bytes that are unstuffed at a time.
 const CHUNK: usize = 32 * 1024;
@@ -185,6 +185,36 @@ impl<'a> Bits<'a> {
         };
         self.consume(found.length);
         Some(found)
+    }
+
+    /// The next coefficient, or end, of a progressive scan.
+    #[inline(always)]
+    pub fn of_scan(&mut self, table: &ScanTable) -> Option<Coefficient> {
+        if self.count < 32 {
+            self.refill();
+        }
+        let entry = table.fast[self.peek::<LOOKUP_BITS>()];
+        let found = if entry != 0 {
+            Coefficient { value: entry as i32 >> 16, advance: (entry >> 8) & 255, length: entry & 255 }
+        } else {
+            table.find((self.window >> 32) as u32)?
+        };
+        self.consume(found.length);
+        Some(found)
+    }
+
+    /// The next `count` bits, at most 48.
+    #[inline(always)]
+    pub fn take(&mut self, count: u32) -> u64 {
+        if count == 0 {
+            return 0;
+        }
+        if self.count < count {
+            self.refill();
+        }
+        let bits = self.window >> (64 - count);
+        self.consume(count);
+        bits
     }
 
     /// Reads over the coefficients behind a position.

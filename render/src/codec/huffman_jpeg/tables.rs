@@ -109,6 +109,7 @@ fn difference(codes: &Codes, bits: u32) -> Option<(i32, u32)> {
 /// A coefficient behind zeros.
 #[derive(Clone, Copy)]
 pub(super) struct Coefficient {
+    /// With [`END_OF_BLOCK`] the number of blocks that end, this one and those that follow in a progressive scan.
     pub value: i32,
     /// Zeros and the coefficient itself; [`END_OF_BLOCK`] when there are no more.
     pub advance: u32,
@@ -139,14 +140,7 @@ impl AcTable {
         if symbols.iter().any(|symbol| symbol & 15 > 10 || (symbol & 15 == 0 && !matches!(symbol, 0x00 | 0xF0))) {
             return None;
         }
-        let mut fast = entries();
-        for (entry, bits) in fast.iter_mut().zip(0_u32..) {
-            if let Some(found) = coefficient(&codes, bits << (32 - LOOKUP_BITS))
-                && found.length <= LOOKUP_BITS
-            {
-                *entry = (found.value as u32) << 16 | found.advance << 8 | found.length;
-            }
-        }
+        let fast = fast(&codes);
         let pairs = pairs(&fast);
         let skip = skips(&codes);
         Some(AcTable { fast, pairs, skip, codes })
@@ -215,9 +209,48 @@ fn skips(codes: &Codes) -> Box<[u16; 1 << SKIP_BITS]> {
 
 fn coefficient(codes: &Codes, bits: u32) -> Option<Coefficient> {
     let (symbol, length) = codes.find(bits >> 16)?;
-    let size = u32::from(symbol & 15);
-    let advance = if symbol == 0 { END_OF_BLOCK } else { u32::from(symbol >> 4) + 1 };
-    Some(Coefficient { value: extend(extra(bits, length, size), size), advance, length: length + size })
+    let (run, size) = (u32::from(symbol >> 4), u32::from(symbol & 15));
+    if size == 0 && run < 15 {
+        let value = (1 << run) + extra(bits, length, run) as i32;
+        return Some(Coefficient { value, advance: END_OF_BLOCK, length: length + run });
+    }
+    Some(Coefficient { value: extend(extra(bits, length, size), size), advance: run + 1, length: length + size })
+}
+
+/// Coefficients other than the first of progressive scans.
+pub(super) struct ScanTable {
+    /// As in [`AcTable::fast`].
+    pub fast: Box<[u32; ENTRIES]>,
+    codes: Codes,
+}
+
+impl ScanTable {
+    pub fn new(counts: &[u8; 16], symbols: &[u8]) -> Option<ScanTable> {
+        let codes = Codes::new(counts, symbols)?;
+        if symbols.iter().any(|symbol| symbol & 15 > 10) {
+            return None;
+        }
+        let fast = fast(&codes);
+        Some(ScanTable { fast, codes })
+    }
+
+    /// The next coefficient, from the next 32 bits.
+    #[cold]
+    pub fn find(&self, bits: u32) -> Option<Coefficient> {
+        coefficient(&self.codes, bits)
+    }
+}
+
+fn fast(codes: &Codes) -> Box<[u32; ENTRIES]> {
+    let mut fast = entries();
+    for (entry, bits) in fast.iter_mut().zip(0_u32..) {
+        if let Some(found) = coefficient(codes, bits << (32 - LOOKUP_BITS))
+            && found.length <= LOOKUP_BITS
+        {
+            *entry = (found.value as u32) << 16 | found.advance << 8 | found.length;
+        }
+    }
+    fast
 }
 
 fn entries() -> Box<[u32; ENTRIES]> {
