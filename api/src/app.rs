@@ -11,6 +11,7 @@ use crate::demo;
 use crate::domain::CloudName;
 use crate::http::serve::{ConnectionLimits, serve};
 use crate::http::{HttpState, MetricsText, router};
+use crate::pipeline_files::PipelineFiles;
 use crate::probe;
 use crate::service::deliver::{Delivery, DeliveryCache, DeliverySettings};
 use crate::service::derive::Deriver;
@@ -19,13 +20,13 @@ use crate::service::meter::Meter;
 use crate::service::renderer::{EagerRenderer, UploadedPictures};
 use crate::service::upload::{UploadService, UploadSettings};
 use crate::storage::{BlobStore, FsStore};
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 use tintype_render::Limits;
 use tintype_render::choice::{self, Choice, RendererMode};
 use tintype_render::cpu::CpuBackend;
 use tintype_render::face::FaceDetector;
-use tintype_render::gpu::GpuOptions;
+use tintype_render::gpu::{Clock, GpuOptions};
 use tintype_render::plan::facts::Profile;
 use tintype_scheduler::{Config as SchedulerConfig, Scheduler};
 use tokio::net::TcpListener;
@@ -92,9 +93,35 @@ pub async fn open_store(config: &Config) -> Result<Arc<dyn BlobStore>, AppError>
     Ok(Arc::new(FsStore::open(config.data_dir.join("blobs")).await?))
 }
 
+/// Time since the first call: the renderer has no clock of its own.
+fn clock() -> Duration {
+    static START: OnceLock<Instant> = OnceLock::new();
+    START.get_or_init(Instant::now).elapsed()
+}
+
+/// How devices are used, without anything that is kept between two starts.
+pub fn gpu_options(budget_bytes: u64) -> GpuOptions {
+    let cpu_threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let budget_bytes = budget_bytes.min(1 << 30);
+    GpuOptions { budget_bytes, clock: Some(Clock(clock)), cpu_threads, ..GpuOptions::default() }
+}
+
+/// Chooses what renders for a server, and says why. Compiled kernels are kept in the data folder.
+pub fn choose_renderer_of(config: &Config) -> Result<Choice, AppError> {
+    let options = GpuOptions {
+        cpu_threads: config.render.threads,
+        pipeline_caches: Some(PipelineFiles::caches(&config.data_dir)),
+        ..gpu_options(config.scheduler.memory_budget_bytes / 2)
+    };
+    choose(config.render.renderer, options)
+}
+
 /// Chooses what renders, and says why.
 pub fn choose_renderer(wanted: RendererChoice, budget_bytes: u64) -> Result<Choice, AppError> {
-    let options = GpuOptions { budget_bytes: budget_bytes.min(1 << 30), ..GpuOptions::default() };
+    choose(wanted, gpu_options(budget_bytes))
+}
+
+fn choose(wanted: RendererChoice, options: GpuOptions) -> Result<Choice, AppError> {
     let mode = match wanted {
         RendererChoice::Cpu => RendererMode::Cpu,
         RendererChoice::Gpu => RendererMode::Gpu,
@@ -130,8 +157,7 @@ impl App {
             .map_err(|error| AppError::Demo(format!("cannot create {}: {error}", config.data_dir.display())))?;
         let catalog = open_catalog(&config).await?;
         let blobs = open_store(&config).await?;
-        let budget = config.scheduler.memory_budget_bytes;
-        let chosen = choose_renderer(config.render.renderer, budget / 2)?;
+        let chosen = choose_renderer_of(&config)?;
         Self::assemble(config, catalog, blobs, chosen).await
     }
 

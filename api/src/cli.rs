@@ -1,5 +1,6 @@
 //! The command line: `serve`, `render`, `explain`, `doctor`, `bench`, `config`.
 
+mod adapters;
 mod bench;
 mod explain;
 mod local;
@@ -11,7 +12,6 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::ExitCode;
-use tintype_render::gpu;
 
 /// Runs the program and says how it ended.
 pub fn main() -> ExitCode {
@@ -179,27 +179,7 @@ fn start_log(config: &LogConfig) -> Result<(), String> {
 fn doctor(flags: &ArgMatches) -> Result<(), String> {
     let config = load(flags)?;
     print(&format!("tintype {}", env!("CARGO_PKG_VERSION")));
-    let adapters = gpu::adapters();
-    print(if adapters.is_empty() { "adapters: none (no Vulkan driver was found)" } else { "adapters:" });
-    for adapter in &adapters {
-        let megabytes = adapter.max_binding_bytes >> 20;
-        print(&format!(
-            "  {:?} {} ({}, {:?}), binds {megabytes} MB",
-            adapter.kind, adapter.name, adapter.driver, adapter.backend
-        ));
-    }
-    let mut problems = 0;
-    let mut has_gpu = false;
-    match app::choose_renderer(config.render.renderer, config.scheduler.memory_budget_bytes / 2) {
-        Ok(choice) => {
-            has_gpu = choice.backend.is_some();
-            print(&format!("renderer: {}", choice.reason));
-        }
-        Err(error) => {
-            problems += 1;
-            print(&format!("renderer: PROBLEM: {error}"));
-        }
-    }
+    let (mut problems, has_gpu) = adapters::report(&config);
     print(&format!("threads: {}, and as many of low priority for eager pictures", config.render.threads));
     print(&format!("memory: {}", config.memory(has_gpu)));
     print("reads: jpg, png, webp\nwrites: jpg (mozjpeg), png, webp (libwebp), avif (rav1e)");

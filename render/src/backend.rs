@@ -3,6 +3,7 @@
 use crate::error::Result;
 use crate::frame::Frame;
 use crate::plan::bind::BoundPlan;
+use crate::plan::geometry::Size;
 use crate::planes::Planes;
 use std::fmt;
 use std::sync::Arc;
@@ -17,6 +18,24 @@ pub enum Source {
     Rgba(Arc<Frame>),
     /// What a JPEG holds. Only resampling reads it.
     Planar(Arc<Planes>),
+}
+
+impl Source {
+    /// Width and height of the picture in pixels.
+    pub fn size(&self) -> Size {
+        match self {
+            Source::Rgba(frame) => frame.size(),
+            Source::Planar(planes) => planes.size(),
+        }
+    }
+
+    /// Whether any pixel may be other than opaque.
+    pub fn has_alpha(&self) -> bool {
+        match self {
+            Source::Rgba(frame) => frame.has_alpha(),
+            Source::Planar(_) => false,
+        }
+    }
 }
 
 /// Pixels as an encoder takes them.
@@ -77,6 +96,9 @@ pub enum FallbackReason {
     /// The device reported an error other than loss.
     #[error("device error: {0}")]
     DeviceError(String),
+    /// By what was measured at the start, the CPU is quicker with this batch.
+    #[error("the cpu is quicker with this batch")]
+    CpuQuicker,
 }
 
 impl FallbackReason {
@@ -86,12 +108,22 @@ impl FallbackReason {
             FallbackReason::DeviceLost(_) => "device_lost",
             FallbackReason::TooLarge(_) => "too_large",
             FallbackReason::DeviceError(_) => "device_error",
+            FallbackReason::CpuQuicker => "cpu_quicker",
         }
     }
 }
 
 /// What became of one job of a batch.
 pub type JobResult = Result<Output, FallbackReason>;
+
+/// A batch that was begun: see [`Backend::begin`].
+#[derive(Debug)]
+pub enum Begun {
+    /// The answers are there already.
+    Done(Vec<JobResult>),
+    /// [`Backend::end`] gives them for this number.
+    Pending(u64),
+}
 
 /// Something that runs bound plans. Implementations never panic on any plan that [`crate::plan`] makes.
 pub trait Backend: Send + Sync {
@@ -106,8 +138,32 @@ pub trait Backend: Send + Sync {
     /// The answer has one entry per job, in order. A job that could not run here says why; the others are not harmed.
     fn execute(&self, jobs: &[Job]) -> Vec<JobResult>;
 
-    /// False once the device is lost: the backend then refuses every job.
+    /// Begins a batch without waiting for it, so that the next one can be staged meanwhile. Batches are to be ended in
+    /// the order in which they were begun.
+    ///
+    /// A backend that has nothing to gain from it does everything here.
+    fn begin(&self, jobs: &[Job]) -> Begun {
+        Begun::Done(self.execute(jobs))
+    }
+
+    /// Waits for a batch that is pending, and gives one entry per job, in order; nothing when there is no such batch.
+    fn end(&self, pending: u64) -> Vec<JobResult> {
+        let _ = pending;
+        Vec::new()
+    }
+
+    /// False once the device is lost: the backend then refuses every job until it was revived.
     fn healthy(&self) -> bool {
         true
+    }
+
+    /// Tries to get a lost device back, and to have it prove itself. Blocks; a batch that is pending is gone.
+    fn revive(&self) -> Result<(), FallbackReason> {
+        Err(FallbackReason::DeviceLost("the backend cannot be revived".into()))
+    }
+
+    /// The backends that this one stands for, each with hardware of its own; none when it is one itself.
+    fn members(&self) -> Vec<Arc<dyn Backend>> {
+        Vec::new()
     }
 }

@@ -11,6 +11,7 @@ pub mod codec;
 pub mod cpu;
 pub mod error;
 pub mod face;
+pub mod forecast;
 pub mod frame;
 pub mod gpu;
 mod lanes;

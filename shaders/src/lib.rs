@@ -52,7 +52,7 @@ mod tests {
 
     #[test]
     fn a_broken_shader_would_be_noticed() {
-        let broken = KERNELS[kernel::MASK].source.replacen("tile.job", "tile.jub", 1);
+        let broken = KERNELS[kernel::MASK].source.replacen("place.job", "place.jub", 1);
         assert_ne!(broken, KERNELS[kernel::MASK].source);
         assert!(naga::front::wgsl::parse_str(&broken).is_err());
     }

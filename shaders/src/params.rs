@@ -6,12 +6,13 @@
 
 use bytemuck::{Pod, Zeroable};
 
-/// Which job one workgroup serves, and which square of its output: x in the low half, y in the high half.
+/// The workgroups of one job: the number of its first, and how many tiles lie across its output. One entry more than
+/// there are jobs ends the table.
 #[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
 #[repr(C)]
 pub struct Tile {
-    pub job: u32,
-    pub place: u32,
+    pub first: u32,
+    pub across: u32,
 }
 
 /// Corner radii in pixels, or the inscribed ellipse when `ellipse` is 1.
@@ -152,6 +153,30 @@ pub struct ResampleJob {
     pub output_alpha: u32,
 }
 
+/// A picture in the form in which it travels. Of `spread`, `rgb`, `row` and `light`, `input`, `cb` and `cr` are bytes of
+/// the arena, of all others words; of `pack` and `column`, `width` by `height` groups of four pixels or samples cover
+/// `pixels` of them in order. `taps` and `weights` are words of the tables.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Pod, Zeroable)]
+#[repr(C)]
+pub struct WireJob {
+    pub input: u32,
+    pub cb: u32,
+    pub cr: u32,
+    pub output: u32,
+    pub width: u32,
+    pub height: u32,
+    pub chroma_width: u32,
+    pub chroma_height: u32,
+    pub shift_x: u32,
+    pub shift_y: u32,
+    pub pixels: u32,
+    pub stride: u32,
+    pub taps: u32,
+    pub weights: u32,
+    pub chroma_taps: u32,
+    pub chroma_weights: u32,
+}
+
 /// Names of all structures, sorted, so that a test can see that none was left out of the reflection.
 #[cfg(test)]
 pub(crate) const NAMES: &[&str] = &[
@@ -165,4 +190,5 @@ pub(crate) const NAMES: &[&str] = &[
     "Outline",
     "ResampleJob",
     "Tile",
+    "WireJob",
 ];

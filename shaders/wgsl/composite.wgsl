@@ -22,13 +22,12 @@ fn main(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_id) local: vec3<u32>,
 ) {
-    let index = tile_index(group, groups);
-    if index >= arrayLength(&tiles) {
+    let place = place_of(group, groups);
+    if !place.inside {
         return;
     }
-    let tile = tiles[index];
-    let job = jobs[tile.job];
-    let origin = tile_origin(tile);
+    let job = jobs[place.job];
+    let origin = place.origin;
     let x = origin.x + local.x;
     if x >= job.width {
         return;

@@ -2,24 +2,13 @@
 
 use super::arena::live_kernels;
 use crate::backend::{FallbackReason, Job, Source};
-use crate::frame::Frame;
-use crate::plan::bind::{BoundPlan, Kernel};
+use crate::plan::bind::{BoundPlan, Chroma, Kernel};
 use crate::plan::geometry::Size;
 use crate::plan::step::SurfaceId;
 use crate::plan::weights::Weights;
-use std::sync::Arc;
 
 /// The longest side whose tiles and signed positions the kernels can count: 65,536 tiles.
 const MAX_SIDE_PX: u32 = 65_535 * tintype_shaders::constant::TILE_SIDE;
-
-/// The frame of a source, if it is there.
-pub(super) fn frame(job: &Job, source: usize) -> Option<&Arc<Frame>> {
-    match job.sources.get(source) {
-        Some(Source::Rgba(frame)) => Some(frame),
-        Some(Source::Planar(_)) => None,
-        None => None,
-    }
-}
 
 /// Errors when the job contradicts itself, which is a fault of the server and not of the device.
 pub(super) fn check(job: &Job) -> Result<(), FallbackReason> {
@@ -53,10 +42,11 @@ fn sound(job: &Job) -> Result<(), String> {
 fn kernel_is_sound(job: &Job, plan: &BoundPlan, kernel: &Kernel, size: Size) -> bool {
     let of = |surface: SurfaceId| plan.size(surface);
     match kernel {
-        Kernel::Load { source } => frame(job, *source).is_some_and(|frame| frame.size() == size),
-        Kernel::Resample { input, horizontal, vertical, .. } => {
+        Kernel::Load { source } => job.sources.get(*source).is_some_and(|source| source.size() == size),
+        Kernel::Resample { input, horizontal, vertical, chroma, .. } => {
             weights_fit(horizontal, of(*input).width, size.width)
                 && weights_fit(vertical, of(*input).height, size.height)
+                && chroma.as_ref().is_none_or(|chroma| chroma_fits(job, *input, chroma, size))
         }
         Kernel::Extract { input, x, y } => {
             let fits = |at: u32, length: u32, whole: u32| at.checked_add(length).is_some_and(|end| end <= whole);
@@ -73,6 +63,16 @@ fn kernel_is_sound(job: &Job, plan: &BoundPlan, kernel: &Kernel, size: Size) -> 
     }
 }
 
+/// Whether weights of chroma fit the planes that a resampling reads, if it reads planes.
+fn chroma_fits(job: &Job, input: SurfaceId, chroma: &Chroma, output: Size) -> bool {
+    let Kernel::Load { source } = job.plan.kernels[usize::from(input.0)] else { return true };
+    let Some(Source::Planar(planes)) = job.sources.get(source) else { return true };
+    let Some([blue, _]) = planes.chroma() else { return true };
+    let to = chroma.output.map_or(output, |subsampling| subsampling.apply(output));
+    weights_fit(&chroma.horizontal, blue.size().width, to.width)
+        && weights_fit(&chroma.vertical, blue.size().height, to.height)
+}
+
 fn weights_fit(weights: &Weights, input: u32, output: u32) -> bool {
     let inside = |start: u32, count: u32, end: usize| {
         start.checked_add(count).is_some_and(|last| usize::try_from(last).is_ok_and(|last| last <= end))
@@ -87,7 +87,9 @@ fn weights_fit(weights: &Weights, input: u32, output: u32) -> bool {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::frame::Frame;
     use crate::plan::weights::Taps;
+    use std::sync::Arc;
 
     fn job(kernel: Kernel, size: Size) -> Job {
         let source = Frame::filled(Size::new(4, 3), [1, 2, 3, 255]);

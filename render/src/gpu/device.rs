@@ -49,6 +49,10 @@ pub struct AdapterSummary {
     pub kind: AdapterKind,
     /// The graphics interface, such as `vulkan`.
     pub backend: String,
+    /// Place on the bus, such as `0000:01:00.0`; empty where the driver does not say.
+    pub bus: String,
+    /// Number among the adapters that are otherwise the same, so that two cards of one make are told apart.
+    pub ordinal: u32,
     /// Largest buffer.
     pub max_buffer_bytes: u64,
     /// Largest part of a buffer that a kernel can reach, which bounds the arena.
@@ -71,9 +75,31 @@ impl AdapterSummary {
             name: about.name,
             kind,
             backend: about.backend.to_string(),
+            bus: about.device_pci_bus_id,
+            ordinal: 0,
             max_buffer_bytes: limits.max_buffer_size,
             max_binding_bytes: limits.max_storage_buffer_binding_size,
         }
+    }
+}
+
+impl AdapterSummary {
+    /// Whether both are the same piece of hardware, as far as drivers tell. The place on the bus says it best, because
+    /// the order changes when another card goes away.
+    pub fn is_same(&self, other: &AdapterSummary) -> bool {
+        let alike = (&self.name, &self.backend, &self.bus) == (&other.name, &other.backend, &other.bus);
+        alike && (!self.bus.is_empty() || self.ordinal == other.ordinal)
+    }
+}
+
+/// Numbers adapters that are otherwise the same.
+fn number(summaries: &mut [&mut AdapterSummary]) {
+    for index in 1..summaries.len() {
+        let (before, rest) = summaries.split_at_mut(index);
+        let alike = |other: &&mut AdapterSummary| {
+            (&other.name, &other.backend, &other.bus) == (&rest[0].name, &rest[0].backend, &rest[0].bus)
+        };
+        rest[0].ordinal = before.iter().filter(|other| alike(other)).count() as u32;
     }
 }
 
@@ -116,6 +142,7 @@ fn enumerate() -> Vec<(AdapterSummary, wgpu::Adapter)> {
         Vec::new()
     });
     found.sort_by_key(|(summary, _)| summary.kind);
+    number(&mut found.iter_mut().map(|(summary, _)| summary).collect::<Vec<_>>());
     found
 }
 
@@ -151,6 +178,8 @@ pub(super) struct Device {
     pub raw: wgpu::Device,
     pub queue: wgpu::Queue,
     pub limits: wgpu::Limits,
+    /// Name of its compiled kernels.
+    pub cache_key: String,
     loss: Arc<Loss>,
     /// Set when the device stopped answering, so that waiting for it again would take forever.
     hung: AtomicBool,
@@ -183,6 +212,7 @@ impl Device {
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("tintype"),
             required_limits: limits.clone(),
+            required_features: adapter.features() & wgpu::Features::PIPELINE_CACHE,
             ..wgpu::DeviceDescriptor::default()
         };
         let (raw, queue) =
@@ -193,7 +223,9 @@ impl Device {
         // Without a handler an error outside of a scope would end the process.
         raw.on_uncaptured_error(Arc::new(|error: wgpu::Error| tracing::error!(%error, "uncaptured device error")));
         let slices = timeout.as_millis().div_ceil(WAIT_SLICE.as_millis()).clamp(1, u128::from(u32::MAX));
-        Ok(Device { summary, raw, queue, limits, loss, hung: AtomicBool::new(false), wait_slices: slices as u32 })
+        let cache_key = super::cache::key(&adapter.get_info());
+        let hung = AtomicBool::new(false);
+        Ok(Device { summary, raw, queue, limits, cache_key, loss, hung, wait_slices: slices as u32 })
     }
 
     /// Gives the device up from any thread; a batch that runs ends soon.
@@ -230,10 +262,11 @@ impl Device {
         }
     }
 
-    /// Waits until a mapping is there. Bounded: a device that does not answer is given up.
-    pub fn wait(&self, mapping: &Mapping) -> Result<(), FallbackReason> {
+    /// Waits until a mapping is there, which it is when a submission is done, or else all. Bounded: a device that does
+    /// not answer is given up.
+    pub fn wait(&self, mapping: &Mapping, submission: Option<wgpu::SubmissionIndex>) -> Result<(), FallbackReason> {
         for _ in 0..self.wait_slices {
-            let wait = wgpu::PollType::Wait { submission_index: None, timeout: Some(WAIT_SLICE) };
+            let wait = wgpu::PollType::Wait { submission_index: submission.clone(), timeout: Some(WAIT_SLICE) };
             match self.raw.poll(wait) {
                 Ok(_) | Err(wgpu::PollError::Timeout) => {}
                 Err(error) => return Err(FallbackReason::DeviceError(error.to_string())),
@@ -292,6 +325,31 @@ mod tests {
         loss.set("second");
         assert!(loss.lost.load(Ordering::Acquire));
         assert_eq!(*loss.reason.lock(), "first");
+    }
+
+    #[test]
+    fn two_cards_of_one_make_are_told_apart() {
+        let card = |bus: &str| AdapterSummary {
+            name: "a card".into(),
+            driver: "a driver".into(),
+            kind: AdapterKind::Discrete,
+            backend: "vulkan".into(),
+            bus: bus.into(),
+            ordinal: 0,
+            max_buffer_bytes: 1,
+            max_binding_bytes: 1,
+        };
+        let mut cards = [card(""), card(""), card("0000:01:00.0"), card("0000:02:00.0"), card("")];
+        number(&mut cards.iter_mut().collect::<Vec<_>>());
+        assert_eq!(cards.each_ref().map(|card| card.ordinal), [0, 1, 0, 0, 2]);
+        for (i, a) in cards.iter().enumerate() {
+            for (j, b) in cards.iter().enumerate() {
+                assert_eq!(a.is_same(b), i == j, "{a:?} {b:?}");
+            }
+        }
+        // A card that is where it was is the same, however many others have gone.
+        let moved = AdapterSummary { ordinal: 3, ..cards[2].clone() };
+        assert!(moved.is_same(&cards[2]));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The kernel table compiled for one device.
 
+use super::cache::PipelineCache;
 use super::device::Device;
 use crate::backend::FallbackReason;
 use tintype_shaders::{KERNELS, KernelSource};
@@ -36,11 +37,12 @@ impl Pipeline {
 }
 
 /// Compiles every kernel, in the order of the table.
-pub(super) fn compile(device: &Device) -> Result<Vec<Pipeline>, FallbackReason> {
-    KERNELS.iter().map(|kernel| device.scoped(|| Ok(pipeline(&device.raw, kernel)))).collect()
+pub(super) fn compile(device: &Device, cache: &PipelineCache) -> Result<Vec<Pipeline>, FallbackReason> {
+    let cache = cache.raw.as_ref();
+    KERNELS.iter().map(|kernel| device.scoped(|| Ok(pipeline(&device.raw, kernel, cache)))).collect()
 }
 
-fn pipeline(device: &wgpu::Device, kernel: &'static KernelSource) -> Pipeline {
+fn pipeline(device: &wgpu::Device, kernel: &'static KernelSource, cache: Option<&wgpu::PipelineCache>) -> Pipeline {
     let label = Some(kernel.name);
     let entries: Vec<_> = kernel.bindings.iter().map(layout_entry).collect();
     let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label, entries: &entries });
@@ -57,7 +59,7 @@ fn pipeline(device: &wgpu::Device, kernel: &'static KernelSource) -> Pipeline {
         module: &module,
         entry_point: Some(kernel.entry),
         compilation_options: wgpu::PipelineCompilationOptions::default(),
-        cache: None,
+        cache,
     });
     Pipeline { kernel, raw, layout }
 }

@@ -3,7 +3,9 @@
 //! All kernels of one kind that have become ready at the same level of their jobs run in one dispatch, so the number
 //! of dispatches depends on the depth and variety of the chains and not on the number of jobs.
 
-use super::arena::{JobLayout, intermediate_size};
+use super::arena::{JobLayout, SPREAD_LEVEL, intermediate_size};
+use super::wire::{self, Form};
+use crate::backend::{Job, Source};
 use crate::plan::bind::{BoundPlan, Kernel};
 use crate::plan::geometry::{Orientation, Size};
 use crate::plan::step::{Light, Outline, Rgba8};
@@ -11,6 +13,7 @@ use crate::plan::weights::Weights;
 use bytemuck::{Pod, bytes_of};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use tintype_shaders::params::WireJob;
 use tintype_shaders::{constant::TILE_SIDE, kernel, params};
 
 /// One dispatch: a kernel over the tiles of many jobs.
@@ -18,9 +21,21 @@ use tintype_shaders::{constant::TILE_SIDE, kernel, params};
 pub(super) struct Dispatch {
     /// Structures of the kernel's kind, one for each job.
     pub jobs: Vec<u8>,
-    n_jobs: u32,
-    pub tiles: Vec<params::Tile>,
+    /// One entry for each job.
+    tiles: Vec<params::Tile>,
+    pub n_tiles: u64,
 }
+
+impl Dispatch {
+    /// The table by which workgroups find their jobs, with its end.
+    pub fn tiles(&self) -> Vec<params::Tile> {
+        let end = params::Tile { first: self.n_tiles as u32, across: 1 };
+        self.tiles.iter().copied().chain([end]).collect()
+    }
+}
+
+/// Weights, with the words of the tables where their taps and values begin.
+type PlacedWeights = (Arc<Weights>, (u32, u32));
 
 /// Everything that the kernels of one window are told.
 #[derive(Debug)]
@@ -29,33 +44,159 @@ pub(super) struct Schedule {
     pub dispatches: BTreeMap<(u32, usize), Dispatch>,
     /// The sRGB table, then taps and weights, as words.
     pub tables: Vec<u32>,
-    weights: HashMap<*const Weights, (u32, u32)>,
+    /// Places by address. The weights are held, so that no address comes to mean others.
+    weights: HashMap<*const Weights, PlacedWeights>,
+    /// The same by contents: jobs with plans of their own still share the numbers.
+    contents: HashMap<u64, Vec<PlacedWeights>>,
 }
 
 impl Schedule {
     pub fn new() -> Self {
-        Schedule { dispatches: BTreeMap::new(), tables: srgb_table(), weights: HashMap::new() }
-    }
-
-    /// Adds a job whose block begins at word `base`. The plan was checked, and every place fits 32 bits.
-    pub fn add(&mut self, plan: &BoundPlan, layout: &JobLayout, base: u64) {
-        for (index, kernel) in plan.kernels.iter().enumerate() {
-            if let Some(placed) = layout.surfaces[index] {
-                self.add_kernel(plan, layout, base, index, kernel, placed.level);
-            }
+        Schedule {
+            dispatches: BTreeMap::new(),
+            tables: srgb_table(),
+            weights: HashMap::new(),
+            contents: HashMap::new(),
         }
     }
 
-    fn add_kernel(
-        &mut self,
-        plan: &BoundPlan,
-        layout: &JobLayout,
-        base: u64,
-        index: usize,
-        kernel: &Kernel,
-        level: u32,
-    ) {
-        let place = |surface: usize| layout.surfaces[surface].map_or(0, |placed| (base + placed.at) as u32);
+    /// Adds a job whose layout is settled. The plan was checked, and every place fits 32 bits. `raw` says which sources
+    /// lie in the arena as planes.
+    pub fn add(&mut self, job: &Job, layout: &JobLayout, raw: impl Fn(usize) -> bool) {
+        let plan = &*job.plan;
+        for (index, kernel) in plan.kernels.iter().enumerate() {
+            let Some(placed) = layout.surfaces[index] else { continue };
+            let in_planes = match kernel {
+                Kernel::Resample { input, .. } => match plan.kernels[usize::from(input.0)] {
+                    Kernel::Load { source } if raw(source) => job.sources.get(source),
+                    _ => None,
+                },
+                _ => None,
+            };
+            match in_planes {
+                Some(source) => self.add_planes(plan, layout, index, source),
+                None => self.add_kernel(plan, layout, index, kernel, placed.level),
+            }
+        }
+        let output = usize::from(plan.output.0);
+        if let (Some(packed), Some(placed)) = (layout.packed, layout.surfaces[output]) {
+            let size = plan.sizes[output];
+            let job = wire::pack(size, placed.at, packed.at);
+            self.push(packed.level, kernel::PLANAR_PACK, &job, wire::pack_grid(size));
+        }
+    }
+
+    /// Adds the resampling of a source that lies in the arena as planes.
+    fn add_planes(&mut self, plan: &BoundPlan, layout: &JobLayout, index: usize, source: &Source) {
+        let Kernel::Resample { input, horizontal, vertical, light, chroma: Some(chroma) } = &plan.kernels[index] else {
+            return;
+        };
+        let (Some(placed), Some(from)) = (layout.surfaces[index], layout.surfaces[usize::from(input.0)]) else {
+            return;
+        };
+        let (size, level) = (plan.sizes[index], placed.level);
+        let planes = wire::in_planes(source, from.at);
+        let (across, across_weights) = self.add_weights(horizontal);
+        let (down, down_weights) = self.add_weights(vertical);
+        let between = intermediate_size(plan, *input, index);
+        let before = placed.before as u32;
+        let Size { width, height } = between;
+        let row = WireJob { output: before, width, height, taps: across, weights: across_weights, ..planes };
+        if *light == Light::Linear {
+            self.push(level - 1, kernel::PLANAR_LIGHT, &row, between);
+            let job = params::ResampleJob {
+                input: 0,
+                intermediate: before,
+                output: placed.at as u32,
+                input_width: plan.size(*input).width,
+                input_height: height,
+                output_width: size.width,
+                output_height: size.height,
+                horizontal_taps: across,
+                horizontal_weights: across_weights,
+                vertical_taps: down,
+                vertical_weights: down_weights,
+                linear: 1,
+                input_alpha: 0,
+                output_alpha: u32::from(plan.alphas[index]),
+            };
+            self.push(level, kernel::RESAMPLE_VERTICAL, &job, size);
+            return;
+        }
+        self.push(level - 1, kernel::PLANAR_ROW, &row, between);
+        let (chroma_across, chroma_across_weights) = self.add_weights_of(&chroma.horizontal);
+        let (chroma_down, chroma_down_weights) = self.add_weights_of(&chroma.vertical);
+        let coarse = Size::new(chroma.horizontal.taps.len() as u32, planes.chroma_height);
+        // Every plane has the room that luma takes.
+        let step = between.pixels() as u32;
+        let [blue, red] = [before + step, before + 2 * step];
+        if planes.chroma_width > 0 {
+            for (input, output) in [(planes.cb, blue), (planes.cr, red)] {
+                let row = WireJob {
+                    input,
+                    output,
+                    width: coarse.width,
+                    height: coarse.height,
+                    stride: planes.chroma_width,
+                    taps: chroma_across,
+                    weights: chroma_across_weights,
+                    ..WireJob::default()
+                };
+                self.push(level - 1, kernel::PLANAR_ROW, &row, coarse);
+            }
+        }
+        let Some(subsampling) = layout.planes.filter(|_| index == usize::from(plan.output.0)) else {
+            let join = WireJob {
+                input: before,
+                cb: blue,
+                cr: red,
+                output: placed.at as u32,
+                width: size.width,
+                height: size.height,
+                chroma_width: planes.chroma_width,
+                taps: down,
+                weights: down_weights,
+                chroma_taps: chroma_down,
+                chroma_weights: chroma_down_weights,
+                ..WireJob::default()
+            };
+            return self.push(level, kernel::PLANAR_JOIN, &join, size);
+        };
+        let small = subsampling.apply(size);
+        let luma = (before, size, down, down_weights);
+        let chroma = [blue, red].map(|input| (input, small, chroma_down, chroma_down_weights));
+        let planes = std::iter::once(luma).chain(chroma.into_iter().filter(|_| planes.chroma_width > 0));
+        let mut output = placed.at;
+        for (input, size, taps, weights) in planes {
+            let grid = wire::pack_grid(size);
+            let column = WireJob {
+                input,
+                output: output as u32,
+                width: grid.width,
+                height: grid.height,
+                pixels: size.pixels() as u32,
+                stride: size.width,
+                taps,
+                weights,
+                ..WireJob::default()
+            };
+            self.push(level, kernel::PLANAR_COLUMN, &column, grid);
+            output += wire::plane_words(size);
+        }
+    }
+
+    /// Adds an upload that has to be spread into pixels.
+    pub fn add_upload(&mut self, source: &Source, wire: u64, surface: u64) {
+        let kernel = match wire::form(source) {
+            Form::Words => return,
+            Form::Rgb => kernel::PLANAR_RGB,
+            Form::Planar => kernel::PLANAR_SPREAD,
+        };
+        self.push(SPREAD_LEVEL, kernel, &wire::spread(source, wire, surface), source.size());
+    }
+
+    fn add_kernel(&mut self, plan: &BoundPlan, layout: &JobLayout, index: usize, kernel: &Kernel, level: u32) {
+        let place = |surface: usize| layout.surfaces[surface].map_or(0, |placed| placed.at as u32);
         let at = |surface: crate::plan::step::SurfaceId| place(usize::from(surface.0));
         let size = plan.sizes[index];
         let Size { width, height } = size;
@@ -69,7 +210,7 @@ impl Schedule {
                 let from = plan.size(input);
                 let job = params::ResampleJob {
                     input: at(input),
-                    intermediate: layout.surfaces[index].map_or(0, |placed| (base + placed.intermediate) as u32),
+                    intermediate: layout.surfaces[index].map_or(0, |placed| placed.before as u32),
                     output,
                     input_width: from.width,
                     input_height: from.height,
@@ -164,52 +305,72 @@ impl Schedule {
     fn push<P: Pod>(&mut self, level: u32, kernel: usize, job: &P, size: Size) {
         let dispatch = self.dispatches.entry((level, kernel)).or_default();
         dispatch.jobs.extend_from_slice(bytes_of(job));
-        let job = dispatch.n_jobs;
-        dispatch.n_jobs += 1;
-        dispatch.tiles.reserve(tiles(size) as usize);
-        for y in 0..size.height.div_ceil(TILE_SIDE) {
-            for x in 0..size.width.div_ceil(TILE_SIDE) {
-                dispatch.tiles.push(params::Tile { job, place: x | y << 16 });
-            }
-        }
+        dispatch.tiles.push(params::Tile { first: dispatch.n_tiles as u32, across: size.width.div_ceil(TILE_SIDE) });
+        dispatch.n_tiles += tiles(size);
     }
 
-    /// Places of the taps and of the weights, in words. Jobs of one plan share their weights.
-    fn add_weights(&mut self, weights: &Arc<Weights>) -> (u32, u32) {
-        let tables = &mut self.tables;
-        *self.weights.entry(Arc::as_ptr(weights)).or_insert_with(|| {
-            let taps = tables.len() as u32;
-            tables.extend(weights.taps.iter().flat_map(|taps| [taps.start, taps.count, taps.offset]));
-            let values = tables.len() as u32;
-            tables.extend(weights.values.iter().map(|value| value.to_bits()));
-            (taps, values)
-        })
+    /// As [`Schedule::add_weights`], for weights that nobody shares by address.
+    fn add_weights_of(&mut self, weights: &Weights) -> (u32, u32) {
+        self.add_weights(&Arc::new(weights.clone()))
     }
+
+    /// Places of the taps and of the weights, in words. Jobs with equal weights share them.
+    fn add_weights(&mut self, weights: &Arc<Weights>) -> (u32, u32) {
+        if let Some((_, places)) = self.weights.get(&Arc::as_ptr(weights)) {
+            return *places;
+        }
+        let alike = self.contents.entry(digest(weights)).or_default();
+        let places = match alike.iter().find(|(known, _)| known == weights) {
+            Some((_, places)) => *places,
+            None => {
+                let tables = &mut self.tables;
+                let taps = tables.len() as u32;
+                tables.extend(weights.taps.iter().flat_map(|taps| [taps.start, taps.count, taps.offset]));
+                let values = tables.len() as u32;
+                tables.extend(weights.values.iter().map(|value| value.to_bits()));
+                alike.push((Arc::clone(weights), (taps, values)));
+                (taps, values)
+            }
+        };
+        self.weights.insert(Arc::as_ptr(weights), (Arc::clone(weights), places));
+        places
+    }
+}
+
+/// A number that equal weights share: it only has to be quick, because equality is looked at after it.
+fn digest(weights: &Weights) -> u64 {
+    let mix = |digest: u64, value: u32| (digest ^ u64::from(value)).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(23);
+    let digest =
+        weights.taps.iter().fold(weights.values.len() as u64, |digest, taps| mix(mix(digest, taps.start), taps.offset));
+    weights.values.iter().fold(digest, |digest, value| mix(digest, value.to_bits()))
 }
 
 /// Number of tiles that cover a surface.
-pub(super) fn tiles(size: Size) -> u64 {
+fn tiles(size: Size) -> u64 {
     u64::from(size.width.div_ceil(TILE_SIDE)) * u64::from(size.height.div_ceil(TILE_SIDE))
 }
 
-/// Bytes of the tables of one job if it shares nothing: never less than what [`Schedule::add`] adds.
+/// Bytes of the tables of one job if it shares nothing: never less than what [`Schedule::add`] and
+/// [`Schedule::add_upload`] add.
 pub(super) fn table_bytes(plan: &BoundPlan, layout: &JobLayout, alignment: u64) -> u64 {
     let live = plan.kernels.iter().enumerate().filter(|(index, _)| layout.surfaces[*index].is_some());
-    live.map(|(index, kernel)| {
-        let own = tiles(plan.sizes[index]) * size_of::<params::Tile>() as u64;
-        let weights = |weights: &Weights| 4 * (3 * weights.taps.len() as u64 + weights.values.len() as u64);
-        let structures = 256 + 4 * alignment;
-        structures
-            + own
-            + match kernel {
-                Kernel::Resample { input, horizontal, vertical, .. } => {
-                    let first = tiles(intermediate_size(plan, *input, index)) * size_of::<params::Tile>() as u64;
-                    first + weights(horizontal) + weights(vertical)
-                }
-                _ => 0,
-            }
+    let weights = |weights: &Weights| 4 * (3 * weights.taps.len() as u64 + weights.values.len() as u64);
+    live.map(|(_, kernel)| match kernel {
+        Kernel::Resample { horizontal, vertical, chroma, .. } => {
+            let chroma = chroma.as_ref().map_or(0, |chroma| {
+                4 * launch_bytes(alignment) + weights(&chroma.horizontal) + weights(&chroma.vertical)
+            });
+            2 * launch_bytes(alignment) + weights(horizontal) + weights(vertical) + chroma
+        }
+        _ => launch_bytes(alignment),
     })
+    .chain(layout.packed.map(|_| launch_bytes(alignment)))
     .sum()
+}
+
+/// The most that one launch adds to the tables for one job: a structure, its tiles and their end, both aligned.
+pub(super) fn launch_bytes(alignment: u64) -> u64 {
+    128 + 2 * size_of::<params::Tile>() as u64 + 2 * alignment
 }
 
 /// The inverse sRGB transfer of every byte, as the bits of f32. Source: IEC 61966-2-1.
@@ -265,8 +426,38 @@ fn orient(input: u32, output: u32, from: Size, to: Size, orientation: Orientatio
 
 #[cfg(test)]
 mod tests {
+    use super::super::arena::Load;
     use super::*;
-    use crate::plan::step::SurfaceId;
+    use crate::plan::step::{Filter, SurfaceId};
+    use crate::plan::weights::Axis;
+
+    #[test]
+    fn equal_weights_are_written_once_and_others_are_not_mistaken_for_them() {
+        let weights = |input: u32, scaled: u32| {
+            let axis = Axis {
+                region_start: 0.0,
+                region_length: f64::from(input),
+                input_start: 0,
+                input_end: input,
+                scaled_length: scaled,
+                window_start: 0,
+                window_length: scaled,
+            };
+            Arc::new(axis.weights(Filter::Lanczos3))
+        };
+        let mut schedule = Schedule::new();
+        let first = schedule.add_weights(&weights(100, 30));
+        let words = schedule.tables.len();
+        assert_eq!(schedule.add_weights(&weights(100, 30)), first);
+        assert_eq!(schedule.tables.len(), words);
+        let mut other = (*weights(100, 30)).clone();
+        other.values[7] += 1e-6;
+        assert_ne!(schedule.add_weights(&Arc::new(other)), first);
+        assert_ne!(schedule.add_weights(&weights(101, 30)), first);
+        let mut shifted = (*weights(100, 30)).clone();
+        shifted.taps[3].count -= 1;
+        assert_ne!(schedule.add_weights(&Arc::new(shifted)), first);
+    }
 
     #[test]
     fn the_steps_of_every_orientation_reach_the_pixel_that_geometry_names() {
@@ -288,28 +479,36 @@ mod tests {
     #[test]
     fn tiles_cover_every_pixel_once_and_jobs_share_a_dispatch() {
         let size = Size::new(33, 17);
-        let plan = BoundPlan {
+        let plan = Arc::new(BoundPlan {
             kernels: vec![Kernel::Load { source: 0 }, Kernel::Opacity { input: SurfaceId(0), opacity: 0.5 }],
             sizes: vec![size; 2],
             alphas: vec![true; 2],
             output: SurfaceId(1),
-        };
-        let layout = JobLayout::new(&plan);
+        });
+        let layout = JobLayout::new(&plan, |_| Load::Words);
         let mut schedule = Schedule::new();
         for job in 0..3 {
-            schedule.add(&plan, &layout, job * layout.words);
+            let mut layout = layout.clone();
+            layout.settle(job * layout.words, |_| None);
+            schedule.add(&Job { plan: Arc::clone(&plan), sources: Vec::new() }, &layout, |_| false);
         }
         assert_eq!(schedule.dispatches.len(), 1);
         let dispatch = &schedule.dispatches[&(1, kernel::OPACITY)];
         let mut seen = vec![0; 3 * size.pixels() as usize];
-        for tile in &dispatch.tiles {
-            let (left, top) = ((tile.place & 0xffff) * TILE_SIDE, (tile.place >> 16) * TILE_SIDE);
+        let table = dispatch.tiles();
+        for index in 0..dispatch.n_tiles as u32 {
+            // As the kernels look it up.
+            let job = table.partition_point(|tile| tile.first <= index) as u32 - 1;
+            let tile = table[job as usize];
+            let within = index - tile.first;
+            let (left, top) = (within % tile.across * TILE_SIDE, within / tile.across * TILE_SIDE);
             for y in top..(top + TILE_SIDE).min(size.height) {
                 for x in left..(left + TILE_SIDE).min(size.width) {
-                    seen[((tile.job * size.height + y) * size.width + x) as usize] += 1;
+                    seen[((job * size.height + y) * size.width + x) as usize] += 1;
                 }
             }
         }
+        assert_eq!(table.last().map(|end| u64::from(end.first)), Some(dispatch.n_tiles));
         assert!(seen.iter().all(|count| *count == 1));
         assert_eq!(dispatch.jobs.len(), 3 * size_of::<params::OpacityJob>());
     }

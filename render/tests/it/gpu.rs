@@ -54,7 +54,7 @@ fn axis(input: u32, scaled: u32) -> Axis {
     }
 }
 
-/// Resample, round the corners, draw a border: three kernels and a load.
+/// Resample, round the corners, draw a border: three kernels, of which one has two passes, and a load that is spread.
 fn thumbnail(from: Size, to: Size) -> Arc<BoundPlan> {
     let weights = |input, scaled| Arc::new(axis(input, scaled).weights(Filter::Lanczos3));
     let outline = Outline::Corners([5.0; 4]);
@@ -91,13 +91,13 @@ fn dispatches_do_not_grow_with_the_number_of_equal_jobs() {
         backend.last_counters()
     };
     let (one, many) = (batch(1), batch(50));
-    assert_eq!((one.dispatches, one.submissions, one.windows, one.jobs), (4, 1, 1, 1));
-    assert_eq!((many.dispatches, many.submissions, many.windows, many.jobs), (4, 1, 1, 50));
+    assert_eq!((one.dispatches, one.submissions, one.windows, one.jobs), (5, 1, 1, 1));
+    assert_eq!((many.dispatches, many.submissions, many.windows, many.jobs), (5, 1, 1, 50));
     let output_bytes = 96 * 66 * 4;
     assert_eq!((one.bytes_down, many.bytes_down), (output_bytes, 50 * output_bytes), "only outputs come back");
-    assert_eq!(many.bytes_up - many.bytes_tables, 50 * from.pixels() * 4);
+    assert_eq!(many.bytes_up - many.bytes_tables, 50 * from.pixels() * 3);
     let totals = backend.total_counters();
-    assert_eq!((totals.jobs, totals.dispatches), (51, 8));
+    assert_eq!((totals.jobs, totals.dispatches), (51, 10));
 }
 
 #[test]
@@ -110,8 +110,8 @@ fn a_source_that_many_jobs_share_goes_up_once() {
         .collect();
     pictures(&backend, &jobs);
     let counters = backend.last_counters();
-    assert_eq!(counters.bytes_up - counters.bytes_tables, from.pixels() * 4);
-    assert_eq!(counters.dispatches, 4);
+    assert_eq!(counters.bytes_up - counters.bytes_tables, from.pixels() * 3);
+    assert_eq!(counters.dispatches, 5);
 }
 
 #[test]
@@ -126,13 +126,13 @@ fn a_mixed_batch_keeps_under_depth_times_kinds() {
     }
     for job in &jobs {
         let passes = job.plan.kernels.iter().map(|kernel| match kernel {
-            Kernel::Load { .. } => 0,
+            // Spread at the beginning; an opaque output is packed at the end.
+            Kernel::Load { .. } => 1,
             Kernel::Resample { .. } => 2,
             _ => 1,
         });
         depth = depth.max(passes.sum::<u64>());
     }
-    // A load is no dispatch; a resampling is two kernels.
     let n_kernels = kinds.len() as u64;
     let counters = backend.last_counters();
     assert_eq!(counters.windows, 1);
@@ -223,7 +223,7 @@ fn a_device_that_is_lost_during_a_batch_answers_soon_and_truly() {
         (0..24).map(|seed| Job { plan: Arc::clone(&plan), sources: vec![source(seed, from, false)] }).collect();
     let expected = pictures(whole, &jobs);
     // A small budget makes several windows, so that the loss comes between submissions as well as during one.
-    let options = || GpuOptions { budget_bytes: 20 << 20, timeout: Duration::from_secs(20) };
+    let options = || GpuOptions { budget_bytes: 20 << 20, timeout: Duration::from_secs(20), ..GpuOptions::default() };
     let Some(timed) = open(what, options()) else { return };
     let started = Instant::now();
     pictures(&timed, &jobs);
@@ -270,7 +270,8 @@ fn a_device_that_does_not_answer_in_time_is_given_up() {
         eprintln!("left out because this adapter is too fast: a hung device");
         return;
     }
-    assert!(results.iter().all(|result| matches!(result, Err(FallbackReason::DeviceLost(_)))));
+    // Windows that were done before somebody waited for them have their pictures.
+    assert!(results.iter().all(|result| matches!(result, Ok(_) | Err(FallbackReason::DeviceLost(_)))), "{results:?}");
     assert!(!backend.healthy());
     // Neither the next batch nor the end of the backend may wait for the device.
     let started = Instant::now();

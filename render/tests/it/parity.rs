@@ -2,6 +2,7 @@
 
 use crate::compare::{Tolerance, compare};
 use crate::gpu::{pictures, shared};
+use crate::gpu_bytes::{in_pixels, planar};
 use crate::oracle;
 use crate::random_plan::{Random, RandomCase, random_case, random_frame, random_job};
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use tintype_render::plan::bind::{BoundPlan, Kernel};
 use tintype_render::plan::geometry::{Orientation, Size};
 use tintype_render::plan::step::{Filter, Light, Outline, SurfaceId};
 use tintype_render::plan::weights::{Axis, Weights};
+use tintype_render::planes::Subsampling;
 
 /// Copies of words: nothing may differ.
 const COPY: Tolerance = Tolerance { max_step: 0, max_outliers: 0 };
@@ -223,6 +225,31 @@ fn every_kernel_agrees_on_both_backends_over_awkward_sizes() {
             failures.extend(check(job, &format!("{size}, alpha {alpha}"), actual, expected).err());
         }
         assert!(failures.is_empty(), "{} of {} jobs:\n{}", failures.len(), jobs.len(), failures.join("\n"));
+    }
+}
+
+/// The device makes pixels of planes before it resamples them, in the kernel `planar`.
+#[test]
+fn planar_sources_agree_after_a_resampling_with_pixels_on_the_cpu() {
+    let Some(backend) = shared("planar sources on both backends") else { return };
+    let mut jobs = Vec::new();
+    for (seed, (width, height)) in AWKWARD.into_iter().enumerate() {
+        for (across, down) in [(1, 1), (2, 1), (1, 2), (2, 2)] {
+            let size = Size::new(width, height);
+            let source = planar(seed as u64, size, Subsampling { across, down }, seed % 5 == 4);
+            let to = Size::new(width.div_ceil(3), height.div_ceil(2));
+            let (horizontal, vertical) = (weights(width, to.width), weights(height, to.height));
+            let light = Light::Linear;
+            let kernel = Kernel::Resample { input: SurfaceId(0), horizontal, vertical, light, chroma: None };
+            let mut job = alone(kernel, vec![(Arc::new(Frame::filled(size, [0; 4])), false)], to, false);
+            job.sources = vec![source];
+            jobs.push(job);
+        }
+    }
+    let pixels: Vec<_> = jobs.iter().map(in_pixels).collect();
+    let (actual, expected) = (pictures(backend, &jobs), pictures(&CpuBackend::new(), &pixels));
+    for ((job, actual), expected) in jobs.iter().zip(&actual).zip(&expected) {
+        check(job, "planes", actual, expected).unwrap_or_else(|error| panic!("{error}"));
     }
 }
 
