@@ -94,7 +94,7 @@ fn picture(progressive: bool) -> Vec<u8> {
     let size = Size::new(6000, 4000);
     let pixels = (0..size.pixels() as u32).flat_map(|at| {
         let (x, y) = (at % 6000, at / 6000);
-        [(x / 7 ^ y / 5) as u8, (x / 24) as u8, (y / 16) as u8, 255]
+        [((x / 7) ^ (y / 5)) as u8, (x / 24) as u8, (y / 16) as u8, 255]
     });
     let frame = Frame::new(size, false, pixels.collect()).unwrap();
     let chroma = Some(ChromaSampling::Half);
