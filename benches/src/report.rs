@@ -102,7 +102,7 @@ impl Report {
                 format!("{:.2}", row.render_ms.median),
                 format!("{:.2}", row.encode_ms.median),
                 row.bytes.to_string(),
-                format!("{:.2}", row.ssimulacra2),
+                row.ssimulacra2.map_or_else(|| "-".into(), |score| format!("{score:.2}")),
                 megabytes(row.peak_extra_bytes),
             ]);
         }

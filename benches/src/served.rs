@@ -4,7 +4,7 @@ use crate::corpus::Photos;
 use crate::load::{Outcome, Paths};
 use crate::measure::{Summary, order};
 use crate::server::{Server, ServerOptions};
-use crate::workloads::{Asked, ServerWorkload, cached_candidates, misses};
+use crate::workloads::{Asked, ServerWorkload, cached_candidates};
 use crate::{BenchError, Options};
 use serde::Serialize;
 use std::path::Path;
@@ -90,7 +90,10 @@ fn start<'a>(
     let server = Server::start(&ServerOptions { program, renderer, profile, core })?;
     server.upload(PUBLIC_ID, input)?;
     let paths = match workload.asked {
-        Asked::Missing => misses().iter().rev().map(|text| server.path(text, PUBLIC_ID)).collect(),
+        Asked::Missing(family) => {
+            let sizes = family.sizes();
+            sizes.into_iter().rev().map(|size| server.path(&family.transformation(size), PUBLIC_ID)).collect()
+        }
         Asked::Cached => vec![cached(&server)?],
     };
     // The first pictures compile kernels and fill pools; they are none of those that are measured.
@@ -121,7 +124,7 @@ fn cached(server: &Server) -> Result<String, BenchError> {
 fn measure(subject: &mut Subject<'_>, duration: Duration, rounds_left: usize) -> Result<(), BenchError> {
     let paths = match subject.workload.asked {
         Asked::Cached => Paths::Same(subject.paths[0].clone()),
-        Asked::Missing => {
+        Asked::Missing(_) => {
             let share = subject.paths.len() / rounds_left.max(1);
             Paths::Once(Arc::new(subject.paths.split_off(subject.paths.len() - share)))
         }
