@@ -5,11 +5,12 @@ use crate::corpus::Photos;
 use crate::measure::{Summary, memory_of, order, release_freed, reset_peak};
 use crate::quality;
 use crate::workloads::Workload;
-use crate::{BenchBackend, BenchError, Options, profile_name};
+use crate::{BenchBackend, BenchError, Options, profile_name, progress};
 use bytes::Bytes;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 use tintype_render::face::FaceDetector;
 use tintype_render::frame::Frame;
 use tintype_render::language::Format;
@@ -72,14 +73,16 @@ pub fn run(options: &Options, photos: &Photos, workloads: &[&Workload]) -> Resul
         };
         (options.progress)(&format!("{}: {}", workload.name, workload.title));
         let mut reference = None;
-        for profile in [Profile::Quality, Profile::Fast] {
+        let profiles = [Profile::Quality, Profile::Fast].into_iter();
+        for profile in profiles.filter(|profile| options.profile.is_none_or(|wanted| wanted == *profile)) {
             for backend in &options.backends {
                 subjects.push(prepare(options, workload, &input, profile, backend, &detector, &mut reference)?);
             }
         }
     }
+    let started = Instant::now();
     for round in 0..options.rounds {
-        (options.progress)(&format!("round {} of {}", round + 1, options.rounds));
+        (options.progress)(&progress("library", round, options.rounds, started));
         for at in order(subjects.len(), round) {
             measure(&mut subjects[at])?;
         }
@@ -119,17 +122,7 @@ fn prepare<'a>(
     let bytes = pictures.iter().map(|picture| picture.bytes.len()).sum();
     let repeats = (ROUND_MS / sample.wall_ms.max(0.1)).ceil().clamp(1.0, MAX_REPEATS as f64) as usize;
     let samples = Vec::with_capacity(options.rounds);
-    Ok(Subject {
-        workload,
-        profile,
-        backend,
-        call,
-        repeats,
-        samples,
-        bytes,
-        ssimulacra2,
-        peak_extra_bytes: 0,
-    })
+    Ok(Subject { workload, profile, backend, call, repeats, samples, bytes, ssimulacra2, peak_extra_bytes: 0 })
 }
 
 /// Adds the mean of one round.

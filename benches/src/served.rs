@@ -5,11 +5,11 @@ use crate::load::{Outcome, Paths};
 use crate::measure::{Summary, order};
 use crate::server::{Server, ServerOptions};
 use crate::workloads::{Asked, ServerWorkload, cached_candidates};
-use crate::{BenchError, Options};
+use crate::{BenchError, Options, profile_name, progress};
 use serde::Serialize;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Public id of the picture that everything is made from.
 const PUBLIC_ID: &str = "bench";
@@ -63,11 +63,16 @@ pub fn run(
             // A cached picture is the same bytes under either profile.
             let profiles: &[&'static str] =
                 if workload.asked == Asked::Cached { &["quality"] } else { &["quality", "fast"] };
-            for profile in profiles {
+            let wanted = options.profile.map(profile_name);
+            for profile in
+                profiles.iter().filter(|name| profiles.len() == 1 || wanted.is_none_or(|wanted| wanted == **name))
+            {
                 subjects.push(start(program, workload, profile, &backend.renderer, &input)?);
             }
         }
+        let started = Instant::now();
         for round in 0..options.rounds {
+            (options.progress)(&progress(workload.name, round, options.rounds, started));
             for at in order(subjects.len(), round) {
                 measure(&mut subjects[at], options.load_duration, options.rounds - round)?;
             }

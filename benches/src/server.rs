@@ -108,12 +108,21 @@ impl Server {
 
     /// Uploads a file under a public id.
     pub fn upload(&self, public_id: &str, file: &[u8]) -> Result<(), BenchError> {
+        self.upload_with(public_id, file, &[])
+    }
+
+    /// Uploads a file with more fields of the form, such as `eager`.
+    pub fn upload_with(&self, public_id: &str, file: &[u8], fields: &[(&str, &str)]) -> Result<(), BenchError> {
         let boundary = "----tintype-bench";
         let part = |name: &str, rest: &str| {
             format!("--{boundary}\r\nContent-Disposition: form-data; name=\"{name}\"{rest}\r\n\r\n")
         };
-        let mut body =
-            format!("{}{public_id}\r\n{}", part("public_id", ""), part("file", "; filename=\"file\"")).into_bytes();
+        let mut text = format!("{}{public_id}\r\n", part("public_id", ""));
+        for (name, value) in fields {
+            text += &format!("{}{value}\r\n", part(name, ""));
+        }
+        text += &part("file", "; filename=\"file\"");
+        let mut body = text.into_bytes();
         body.extend_from_slice(file);
         body.extend_from_slice(format!("\r\n--{boundary}--\r\n").as_bytes());
         let head = format!(

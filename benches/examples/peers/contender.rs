@@ -65,8 +65,7 @@ impl Worker {
         keep: Option<&Path>,
     ) -> Result<Option<Round>, String> {
         let keep = keep.map(|path| path.to_string_lossy().into_owned());
-        let answer =
-            self.order(&json!({"workload": workload, "min_ms": min_ms, "quality": quality, "keep": keep}))?;
+        let answer = self.order(&json!({"workload": workload, "min_ms": min_ms, "quality": quality, "keep": keep}))?;
         if answer["unsupported"] == true {
             return Ok(None);
         }

@@ -47,8 +47,7 @@ fn variants(workload: &str) -> Vec<(&'static str, &'static str)> {
 
 pub fn run(setup: &Setup, workers: &mut [Worker], notes: &mut Vec<String>) -> Result<Vec<Row>, String> {
     let text = |error: tintype_benches::BenchError| error.to_string();
-    let backend =
-        BenchBackend { name: "cpu".into(), renderer: "cpu".into(), backend: Arc::new(CpuBackend::new()) };
+    let backend = BenchBackend { name: "cpu".into(), renderer: "cpu".into(), backend: Arc::new(CpuBackend::new()) };
     let detector = Arc::new(FaceDetector::new().map_err(|error| error.to_string())?);
     let mut entries: Vec<Entry> = Vec::new();
     for workload in WORKLOADS.iter().filter(|workload| setup.wants(workload.name)) {
@@ -58,8 +57,7 @@ pub fn run(setup: &Setup, workers: &mut [Worker], notes: &mut Vec<String>) -> Re
         let mut reference = None;
         let mut bytes = 0.0;
         for (name, profile) in [("tintype fast", Profile::Fast), ("tintype quality", Profile::Quality)] {
-            let call =
-                Call::new(workload, &input, &setup.logo, profile, &backend, detector.clone()).map_err(text)?;
+            let call = Call::new(workload, &input, &setup.logo, profile, &backend, detector.clone()).map_err(text)?;
             let round = own_round(&call, 0.0, Some(&keep))?;
             if bytes == 0.0 {
                 bytes = round.bytes;
@@ -100,9 +98,7 @@ pub fn run(setup: &Setup, workers: &mut [Worker], notes: &mut Vec<String>) -> Re
             let entry = &mut entries[at];
             let found = match &entry.contender {
                 Contender::Own(call) => Some(own_round(call, MIN_MS, None)?),
-                Contender::Worker(number, variant, quality) => {
-                    workers[*number].run(variant, MIN_MS, *quality, None)?
-                }
+                Contender::Worker(number, variant, quality) => workers[*number].run(variant, MIN_MS, *quality, None)?,
             };
             entry.rounds.extend(found);
         }

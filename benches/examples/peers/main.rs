@@ -58,8 +58,7 @@ impl Setup {
 
     /// What the first picture of a workload should look like.
     pub fn reference(&self, workload: &Workload, input: &[u8]) -> Option<Frame> {
-        let backend =
-            BenchBackend { name: "cpu".into(), renderer: "cpu".into(), backend: Arc::new(CpuBackend::new()) };
+        let backend = BenchBackend { name: "cpu".into(), renderer: "cpu".into(), backend: Arc::new(CpuBackend::new()) };
         let detector = Arc::new(FaceDetector::new().ok()?);
         let input = Bytes::copy_from_slice(input);
         let call = Call::new(workload, &input, &self.logo, Profile::Quality, &backend, detector).ok()?;
@@ -137,7 +136,9 @@ fn run(setup: &Setup) -> Result<(), String> {
         shown += &rows::table(&rows, "images/s", true, &["p50_ms", "p99_ms", "cpu_ms", "peak_MB", "bytes", "failed"]);
         report["served"] = serde_json::json!(rows);
     }
-    versions.extend(std::fs::read_to_string(setup.peers.join("versions.txt")).unwrap_or_default().lines().map(str::to_owned));
+    versions.extend(
+        std::fs::read_to_string(setup.peers.join("versions.txt")).unwrap_or_default().lines().map(str::to_owned),
+    );
     report["versions"] = serde_json::json!(versions);
     report["notes"] = serde_json::json!(notes);
     let head = format!("{} interleaved rounds, medians with quartiles\n{}\n", setup.rounds, versions.join("\n"));

@@ -29,10 +29,7 @@ pub fn table(rows: &[Row], figure: &'static str, more_is_better: bool, others: &
     for row in rows {
         let first = rows.iter().find(|first| first.workload == row.workload).unwrap_or(row);
         let empty = Vec::new();
-        let (theirs, ours) = (
-            row.samples.get(figure).unwrap_or(&empty),
-            first.samples.get(figure).unwrap_or(&empty),
-        );
+        let (theirs, ours) = (row.samples.get(figure).unwrap_or(&empty), first.samples.get(figure).unwrap_or(&empty));
         let ratio = if more_is_better { Summary::of_ratios(ours, theirs) } else { Summary::of_ratios(theirs, ours) };
         let own = Summary::of(theirs);
         let quartiles = |summary: &Summary| format!("{:.2}-{:.2}", summary.quartiles[0], summary.quartiles[1]);

@@ -171,15 +171,15 @@ pub fn run(setup: &Setup, notes: &mut Vec<String>) -> Result<Vec<Row>, String> {
             }
         }
         // Nobody else chooses a format and a quality by himself; W10 is compared with our own W8.
-        let kinds: &[Kind] =
-            if workload.name == "W10" { &[] } else { &[IPX, OXIMG, OXIMG_SPEED, THUMBOR, NGINX] };
+        let kinds: &[Kind] = if workload.name == "W10" { &[] } else { &[IPX, OXIMG, OXIMG_SPEED, THUMBOR, NGINX] };
         for kind in kinds {
             match start_peer(setup, kind) {
                 Ok(peer) => {
                     // The height is as three to four, so that fitting and filling give the same picture.
-                    let paths = family.sizes().into_iter().map(|(width, _)| {
-                        (kind.path)(family.crop, width, (width * 3).div_ceil(4), &name)
-                    });
+                    let paths = family
+                        .sizes()
+                        .into_iter()
+                        .map(|(width, _)| (kind.path)(family.crop, width, (width * 3).div_ceil(4), &name));
                     let nominal = nominal(&family);
                     subjects.push(Subject {
                         name: kind.name.into(),
@@ -196,7 +196,10 @@ pub fn run(setup: &Setup, notes: &mut Vec<String>) -> Result<Vec<Row>, String> {
         let (kept, broken): (Vec<_>, Vec<_>) =
             subjects.into_iter().partition(|subject| fetch(subject).is_ok_and(|(status, _)| status == 200));
         for subject in &broken {
-            notes.push(format!("{} is left out of {}: it does not answer {}.", subject.name, workload.name, subject.nominal));
+            notes.push(format!(
+                "{} is left out of {}: it does not answer {}.",
+                subject.name, workload.name, subject.nominal
+            ));
         }
         drop(broken);
         let mut subjects = kept;
