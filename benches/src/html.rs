@@ -39,7 +39,7 @@ pub fn page(report: &Report) -> String {
         escaped(&host.cpu),
         host.memory_bytes as f64 / f64::from(1 << 30),
         escaped(&host.system),
-        escaped(&report.commit),
+        escaped(report.commit),
         report.rounds,
         escaped(&host.backends.join("; ")),
     );

@@ -3,6 +3,7 @@
 //! `cargo run --release --example peers -- --program TINTYPE --peers FOLDER --out FOLDER [--rounds N] [--only W1,W8]
 //! [--seconds S] [--part library|served]`
 
+mod cached;
 mod contender;
 mod library;
 mod rows;

@@ -1,6 +1,7 @@
 //! Server workloads: every server takes the load in turn, in every round; the load generator's time is not counted.
 
 use crate::Setup;
+use crate::cached;
 use crate::rows::Row;
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -47,13 +48,13 @@ const NGINX: Kind = Kind {
 };
 
 /// A peer that runs; dropping it ends it and all that it started.
-struct Peer {
-    child: Child,
-    address: SocketAddr,
+pub(crate) struct Peer {
+    pub(crate) child: Child,
+    pub(crate) address: SocketAddr,
 }
 
 impl Peer {
-    fn start(command: &mut Command, address: SocketAddr, log: &Path) -> Result<Peer, String> {
+    pub(crate) fn start(command: &mut Command, address: SocketAddr, log: &Path) -> Result<Peer, String> {
         let log = std::fs::File::create(log).map_err(|error| error.to_string())?;
         let other = log.try_clone().map_err(|error| error.to_string())?;
         let spawned = command.stdin(Stdio::null()).stdout(log).stderr(other).spawn();
@@ -87,22 +88,22 @@ impl Drop for Peer {
     }
 }
 
-enum Running {
+pub(crate) enum Running {
     Own(Server),
     Peer(Peer),
 }
 
-struct Subject {
-    name: String,
-    running: Running,
+pub(crate) struct Subject {
+    pub(crate) name: String,
+    pub(crate) running: Running,
     /// Used up, for ours; walked through again and again by peers, which keep nothing.
-    paths: Vec<String>,
-    next: usize,
-    nominal: String,
-    rounds: Vec<(Outcome, f64, f64)>,
+    pub(crate) paths: Vec<String>,
+    pub(crate) next: usize,
+    pub(crate) nominal: String,
+    pub(crate) rounds: Vec<(Outcome, f64, f64)>,
 }
 
-fn free_address() -> Result<SocketAddr, String> {
+pub(crate) fn free_address() -> Result<SocketAddr, String> {
     TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).map_err(|error| error.to_string())
 }
 
@@ -159,7 +160,10 @@ fn start_peer(setup: &Setup, kind: &Kind) -> Result<Peer, String> {
 pub fn run(setup: &Setup, notes: &mut Vec<String>) -> Result<Vec<Row>, String> {
     let mut rows = Vec::new();
     for workload in SERVER_WORKLOADS.iter().filter(|workload| setup.wants(workload.name)) {
-        let Asked::Missing(family) = workload.asked else { continue };
+        let Asked::Missing(family) = workload.asked else {
+            rows.extend(cached::run(setup, workload, notes)?);
+            continue;
+        };
         let file = setup.input(&workload.input);
         let bytes = std::fs::read(&file).map_err(|error| error.to_string())?;
         let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
@@ -248,17 +252,38 @@ fn fetch(subject: &Subject) -> Result<(u16, Vec<u8>), String> {
     tintype_benches::server::get(address, &subject.nominal).map_err(|error| error.to_string())
 }
 
-fn measure(setup: &Setup, workload: &ServerWorkload, subject: &mut Subject, rounds_left: usize) -> Result<(), String> {
+pub(crate) fn measure(
+    setup: &Setup,
+    workload: &ServerWorkload,
+    subject: &mut Subject,
+    rounds_left: usize,
+) -> Result<(), String> {
+    let Some(again) = subject.paths.first().filter(|_| workload.asked == Asked::Cached).cloned() else {
+        return measure_misses(setup, workload, subject, rounds_left);
+    };
+    measure_paths(setup, workload, subject, Paths::Same(again))
+}
+
+fn measure_misses(
+    setup: &Setup,
+    workload: &ServerWorkload,
+    subject: &mut Subject,
+    rounds_left: usize,
+) -> Result<(), String> {
     let share = match subject.running {
         Running::Own(_) => (subject.paths.len() - subject.next) / rounds_left.max(1),
         Running::Peer(_) => subject.paths.len(),
     };
     let paths = subject.paths[subject.next..subject.next + share].to_vec();
+    if matches!(subject.running, Running::Own(_)) {
+        subject.next += share;
+    }
+    measure_paths(setup, workload, subject, Paths::Once(Arc::new(paths)))
+}
+
+fn measure_paths(setup: &Setup, workload: &ServerWorkload, subject: &mut Subject, paths: Paths) -> Result<(), String> {
     let (address, pid) = match &subject.running {
-        Running::Own(server) => {
-            subject.next += share;
-            (server.address, server.pid())
-        }
+        Running::Own(server) => (server.address, server.pid()),
         Running::Peer(peer) => (peer.address, peer.child.id()),
     };
     let family = family_of(pid);
@@ -270,12 +295,12 @@ fn measure(setup: &Setup, workload: &ServerWorkload, subject: &mut Subject, roun
     let before = cpu_s();
     let outcome = load::run(&Load {
         server: address,
-        paths: Paths::Once(Arc::new(paths)),
+        paths,
         accept: CHROME_ACCEPT.into(),
         n_connections: workload.n_connections,
         duration: setup.load_duration,
         max_requests: usize::MAX,
-        core: None,
+        core: workload.one_core.then_some(cached::LOAD_CORE),
     })
     .map_err(|error| error.to_string())?;
     let cpu_ms = (cpu_s() - before) * 1e3 / (outcome.n_good.max(1)) as f64;
@@ -306,7 +331,11 @@ fn reference(
     setup.reference(&library, input)
 }
 
-fn row(workload: &ServerWorkload, subject: &Subject, reference: Option<&tintype_render::frame::Frame>) -> Row {
+pub(crate) fn row(
+    workload: &ServerWorkload,
+    subject: &Subject,
+    reference: Option<&tintype_render::frame::Frame>,
+) -> Row {
     let values = |read: fn(&(Outcome, f64, f64)) -> f64| subject.rounds.iter().map(read).collect::<Vec<f64>>();
     let samples = BTreeMap::from([
         ("images/s", values(|(outcome, ..)| outcome.per_second)),
