@@ -1,12 +1,12 @@
 # The verbs of the project. Each one installs what it needs, so that a fresh clone can start with any of them.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench bless
+.PHONY: help run test check bench bench-peers bless
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
 help: ## Say what each verb does
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## Build the server and start it on a folder of its own, with sample pictures
 	@deploy/setup.sh run
@@ -22,11 +22,18 @@ check: ## The quick inner loop: format, lints and unit tests, without services
 	cargo clippy --workspace --all-targets -- -D warnings
 	TINTYPE_TEST_NO_POSTGRES=1 cargo test --workspace --lib --bins
 
-bench: ## Measure this machine, and the peers beside it
-	@deploy/setup.sh bench
+bench: ## Measure this machine: adapters, kernels, pipelines, server
+	@deploy/setup.sh run
 	cargo build --release -p tintype-api
 	$(TARGET)/release/tintype bench
-	@if [ -x benches/peers/run.sh ]; then benches/peers/run.sh; else echo 'No peers: benches/peers/run.sh is missing.'; fi
+
+bench-peers: ## Measure Tintype and its peers in interleaved rounds (ROUNDS=7, ONLY=W1,W8)
+	@deploy/setup.sh bench
+	@deploy/peers.sh
+	cargo build --release -p tintype-api
+	cargo build --release -p tintype-benches --example peers
+	$(TARGET)/release/examples/peers --program $(TARGET)/release/tintype --peers $(TARGET)/peers \
+		--out benches/runs/$$(date +%F)-$$(uname -n) --rounds $(or $(ROUNDS),7) $(if $(ONLY),--only $(ONLY))
 
 bless: ## Accept the present output as expected: goldens, COMPATIBILITY.md, example.env
 	@deploy/setup.sh run

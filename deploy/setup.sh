@@ -107,14 +107,6 @@ python_environment() {
     || fail 'pip could not install cloudinary and Pillow; its messages above say why.'
 }
 
-node_environment() {
-  if [[ -d .tools/peers/node_modules/sharp ]]; then return 0; fi
-  say 'installing the npm package sharp into .tools/peers: the peer that is measured beside Tintype'
-  mkdir -p .tools/peers
-  npm install --prefix .tools/peers --no-audit --no-fund --loglevel=error sharp </dev/null \
-    || fail 'npm could not install sharp; its messages above say why.'
-}
-
 case ${1:-} in
   run)
     need_cargo
@@ -132,12 +124,16 @@ case ${1:-} in
     need_cargo
     needs_of_run
     want libvulkan1 'the Vulkan loader, to measure the GPU path' has_vulkan_loader
-    need nodejs 'runs sharp, a peer' has node
-    need npm 'installs sharp' has npm
-    need nginx-light 'a peer for delivery from the cache; its package may also start a server on port 80' has nginx
-    need wrk 'makes the load for cache hits' has wrk
+    want nodejs 'runs sharp and ipx, peers' has node
+    want npm 'installs sharp and ipx' has npm
+    want nginx-light 'a peer; its package may also start a server on port 80' has nginx
+    want libnginx-mod-http-image-filter 'lets nginx resize' test -e /usr/lib/nginx/modules/ngx_http_image_filter_module.so
+    want python3-venv 'a private environment for pyvips, Pillow-SIMD and thumbor' has_venv
+    want python3-dev 'headers that Pillow-SIMD is built with' test -e /usr/include/python3/Python.h
+    want libjpeg62-turbo-dev 'lets Pillow-SIMD read JPEG' test -e /usr/include/jpeglib.h
+    want zlib1g-dev 'lets Pillow-SIMD read PNG' test -e /usr/include/zlib.h
+    want libwebp-dev 'lets Pillow-SIMD read and write WebP' test -e /usr/include/webp/encode.h
     install_packages
-    node_environment
     ;;
   *)
     fail 'usage: deploy/setup.sh run|test|bench'

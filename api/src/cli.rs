@@ -33,7 +33,8 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
             eprintln!("tintype: {message}");
-            ExitCode::FAILURE
+            // The bench says 2, as for arguments that cannot be read: it was not able to measure.
+            if matches.subcommand_name() == Some("bench") { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
 }
@@ -105,7 +106,7 @@ pub fn command() -> Command {
                     Arg::new("rounds")
                         .long("rounds")
                         .default_value("7")
-                        .value_parser(clap::value_parser!(u32))
+                        .value_parser(clap::value_parser!(u32).range(1..=1000))
                         .help("Interleaved rounds"),
                 )
                 .arg(
@@ -116,6 +117,19 @@ pub fn command() -> Command {
                         .help("Workloads to run, such as W1,W8; all without it"),
                 )
                 .arg(Arg::new("json").long("json").value_name("FILE").help("Also write the results as JSON"))
+                .arg(
+                    Arg::new("html")
+                        .long("html")
+                        .value_name("FILE")
+                        .help("Also write them as one HTML page with plots"),
+                )
+                .arg(
+                    Arg::new("profile")
+                        .long("profile")
+                        .value_parser(["quality", "fast"])
+                        .help("Only this profile; both without it"),
+                )
+                .arg(Arg::new("list").long("list").action(ArgAction::SetTrue).help("List the workloads and stop"))
                 .arg(renderer()),
         )
         .subcommand(configured("config", "Print the configuration that is in force, secrets hidden"))

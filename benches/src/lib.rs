@@ -3,7 +3,10 @@
 //! Subjects take turns in interleaved rounds, so that all of them meet the same moods of the machine; medians are told
 //! with their extremes. Inputs are made from a few photographs ([`corpus`]), so that nothing large is kept anywhere.
 
+pub mod call;
 pub mod corpus;
+pub mod html;
+pub mod kernels;
 pub mod library;
 pub mod load;
 pub mod measure;
@@ -11,6 +14,7 @@ pub mod quality;
 pub mod report;
 pub mod served;
 pub mod server;
+pub mod stress;
 pub mod table;
 pub mod workloads;
 
@@ -21,7 +25,7 @@ use corpus::Photos;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tintype_render::backend::Backend;
 use tintype_render::plan::facts::Profile;
 use workloads::{SERVER_WORKLOADS, WORKLOADS};
@@ -78,6 +82,8 @@ pub struct Options {
     pub logo: Bytes,
     /// Names of workloads to run; empty runs all.
     pub only: Vec<String>,
+    /// `None` runs both profiles.
+    pub profile: Option<Profile>,
     /// Is told what is being done.
     pub progress: Box<dyn Fn(&str)>,
 }
@@ -101,24 +107,65 @@ pub fn run(options: &Options) -> Result<Report, BenchError> {
     if options.rounds == 0 || options.backends.is_empty() {
         return Err(BenchError::Input("there has to be a round and a backend".into()));
     }
-    let names =
-        || WORKLOADS.iter().map(|workload| workload.name).chain(SERVER_WORKLOADS.iter().map(|workload| workload.name));
-    if let Some(unknown) = options.only.iter().find(|wanted| !names().any(|name| name == *wanted)) {
-        let known: Vec<&str> = names().collect();
+    if let Some(unknown) = options.only.iter().find(|wanted| !names().any(|(name, _)| name == **wanted)) {
+        let mut known: Vec<&str> = names().map(|(name, _)| name).collect();
+        known.dedup();
         return Err(BenchError::Input(format!("no workload is called {unknown}; there are {}", known.join(", "))));
     }
     let wanted = |name: &str| options.only.is_empty() || options.only.iter().any(|only| only == name);
     let photos: Vec<&[u8]> = options.photos.iter().map(Bytes::as_ref).collect();
     let photos = Photos::decode(&photos)?;
+    let (mut copied, mut kernels) = (0.0, Vec::new());
+    if wanted(kernels::KERNELS) {
+        copied = kernels::copy_bandwidth();
+        kernels = kernels::run(options, &photos, copied)?;
+    }
     let library: Vec<_> = WORKLOADS.iter().filter(|workload| wanted(workload.name)).collect();
     let library = library::run(options, &photos, &library)?;
     let served: Vec<_> = SERVER_WORKLOADS.iter().filter(|workload| wanted(workload.name)).collect();
-    let servers = match &options.program {
-        Some(program) => served::run(options, program, &photos, &served)?,
-        None => Vec::new(),
-    };
+    let (mut servers, mut overload, mut eager) = (Vec::new(), None, None);
+    if let Some(program) = &options.program {
+        servers = served::run(options, program, &photos, &served)?;
+        overload = wanted(stress::OVERLOAD).then(|| stress::overload(options, program, &photos)).transpose()?;
+        eager = wanted(stress::EAGER).then(|| stress::eager(options, program, &photos)).transpose()?;
+    }
     let backends = options.backends.iter().map(|backend| format!("{}: {}", backend.name, backend.backend.name()));
-    Ok(Report { host: Host::detect(backends.collect()), rounds: options.rounds, library, servers })
+    Ok(Report {
+        schema: report::SCHEMA,
+        version: env!("CARGO_PKG_VERSION"),
+        commit: option_env!("TINTYPE_COMMIT").unwrap_or("unknown"),
+        host: Host::detect(backends.collect()),
+        rounds: options.rounds,
+        load_s: options.load_duration.as_secs_f64(),
+        copy_bytes_per_second: copied,
+        kernels,
+        library,
+        servers,
+        overload,
+        eager,
+    })
+}
+
+/// Every name that `only` takes, with what it is; a workload that is both a library call and a load comes twice.
+pub fn names() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let library = WORKLOADS.iter().map(|workload| (workload.name, workload.title));
+    let served = SERVER_WORKLOADS.iter().map(|workload| (workload.name, workload.title));
+    let first = std::iter::once((kernels::KERNELS, "each kernel on each backend at three sizes, and a plain copy"));
+    let last = [
+        (stress::OVERLOAD, "ten times as many misses as the server can render"),
+        (stress::EAGER, "interactive misses beside eager work that takes all it can get"),
+    ];
+    first.chain(library).chain(served).chain(last)
+}
+
+/// Which round begins, and how long the rest takes at the pace so far.
+fn progress(what: &str, round: usize, rounds: usize, started: Instant) -> String {
+    let line = format!("{what}: round {} of {rounds}", round + 1);
+    if round == 0 {
+        return line;
+    }
+    let left_s = started.elapsed().as_secs_f64() / round as f64 * (rounds - round) as f64;
+    format!("{line}, about {left_s:.0} s left")
 }
 
 fn profile_name(profile: Profile) -> &'static str {
@@ -148,6 +195,7 @@ mod tests {
             photos: vec![Bytes::from_static(include_bytes!("../../api/assets/samples/coffee.png"))],
             logo: Bytes::from_static(include_bytes!("../../api/assets/samples/cloudinary_icon.png")),
             only: only.iter().map(|&name| name.to_owned()).collect(),
+            profile: None,
             progress: Box::new(|_| {}),
         }
     }
@@ -162,17 +210,35 @@ mod tests {
         assert_eq!(found, expected);
         for row in &report.library {
             assert!(row.cpu_ms.median > 0.0 && row.wall_ms.low <= row.wall_ms.high, "{row:?}");
-            assert!(row.ssimulacra2 > 50.0 && row.ssimulacra2 < 100.0, "{row:?}");
+            assert!(row.ssimulacra2.is_some_and(|score| score > 50.0 && score < 100.0), "{row:?}");
             assert!(row.bytes > 10_000, "{row:?}");
             let stages = row.decode_ms.low + row.render_ms.low + row.encode_ms.low;
             assert!(stages <= row.wall_ms.high * 1.01, "{row:?}");
         }
         assert_eq!(report.library[0].bytes, report.library[1].bytes, "the same backend made different files");
-        assert!(report.library[0].ssimulacra2 >= report.library[2].ssimulacra2 - 0.5, "fast looks better than quality");
+        let score = |row: usize| report.library[row].ssimulacra2.unwrap();
+        assert!(score(0) >= score(2) - 0.5, "fast looks better than quality");
         let text = report.to_text();
         assert_eq!(text.lines().filter(|line| line.starts_with("| W8 ")).count(), 4, "{text}");
         let json: serde_json::Value = serde_json::to_value(&report).unwrap();
         assert_eq!(json["library"][0]["workload"], "W8");
+    }
+
+    #[test]
+    fn the_page_loads_nothing() {
+        let report = run(&Options { profile: Some(Profile::Fast), rounds: 1, ..options(&["W8"]) }).unwrap();
+        assert!(report.library.iter().all(|row| row.profile == "fast"));
+        let page = html::page(&report);
+        for word in ["http:", "https:", "src=", "href=", "url(", "@import", "<script", "NaN"] {
+            assert!(!page.contains(word), "the page has {word}");
+        }
+        assert_eq!(page.matches("<svg").count(), page.matches("</svg>").count());
+        assert!(page.contains("<svg") && page.contains("prefers-color-scheme:dark") && page.contains("W8 fast one"));
+        let json = serde_json::to_value(&report).unwrap();
+        for key in ["schema", "version", "commit", "host", "rounds", "library", "servers", "kernels"] {
+            assert!(json.get(key).is_some(), "no {key} in {json}");
+        }
+        assert_eq!(json["schema"], report::SCHEMA);
     }
 
     #[test]

@@ -1,11 +1,12 @@
-//! A closed loop of HTTP/1.1 requests over kept connections: each connection asks again once it has its answer.
+//! HTTP/1.1 requests over kept connections: a closed loop, in which each connection asks again once it has its answer, and an
+//! open loop, in which requests come at a rate.
 
 use crate::BenchError;
 use crate::measure::pin_to_core;
 use serde::Serialize;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -47,6 +48,11 @@ pub struct Outcome {
     pub n_good: usize,
     /// Other answers, and connections that broke.
     pub n_failed: usize,
+    /// Those of the failed ones that were answered with 503: the server said that it is busy.
+    pub n_refused: usize,
+    /// How long it took to say so.
+    pub refused_p50_ms: f64,
+    pub refused_p99_ms: f64,
     /// The first thing that went wrong.
     pub first_failure: Option<String>,
     pub duration_s: f64,
@@ -61,6 +67,7 @@ pub struct Outcome {
 #[derive(Debug, Default)]
 struct Seen {
     latencies_ms: Vec<f64>,
+    refused_ms: Vec<f64>,
     bytes: u64,
     n_failed: usize,
     first_failure: Option<String>,
@@ -88,32 +95,134 @@ async fn drive(load: &Load) -> Outcome {
         .collect();
     let mut all = Seen::default();
     for connection in connections {
-        match connection.await {
+        all.add(connection.await);
+    }
+    all.outcome(started.elapsed().as_secs_f64())
+}
+
+impl Seen {
+    fn add(&mut self, seen: Result<Seen, tokio::task::JoinError>) {
+        match seen {
             Ok(seen) => {
-                all.latencies_ms.extend(seen.latencies_ms);
-                all.bytes += seen.bytes;
-                all.n_failed += seen.n_failed;
-                all.first_failure = all.first_failure.or(seen.first_failure);
+                self.latencies_ms.extend(seen.latencies_ms);
+                self.refused_ms.extend(seen.refused_ms);
+                self.bytes += seen.bytes;
+                self.n_failed += seen.n_failed;
+                self.first_failure = self.first_failure.take().or(seen.first_failure);
             }
-            Err(error) => {
-                all.n_failed += 1;
-                all.first_failure.get_or_insert(error.to_string());
-            }
+            Err(error) => self.fail(error.to_string()),
         }
     }
-    let duration_s = started.elapsed().as_secs_f64();
-    all.latencies_ms.sort_by(f64::total_cmp);
-    let n_good = all.latencies_ms.len();
-    Outcome {
-        n_good,
-        n_failed: all.n_failed,
-        first_failure: all.first_failure,
-        duration_s,
-        per_second: n_good as f64 / duration_s,
-        p50_ms: percentile(&all.latencies_ms, 0.50),
-        p99_ms: percentile(&all.latencies_ms, 0.99),
-        mean_bytes: if n_good == 0 { 0.0 } else { all.bytes as f64 / n_good as f64 },
+
+    fn fail(&mut self, why: String) {
+        self.n_failed += 1;
+        self.first_failure.get_or_insert(why);
     }
+
+    fn answered(&mut self, answer: &Answer, path: &str, took_ms: f64) {
+        if answer.status == 200 {
+            self.latencies_ms.push(took_ms);
+            self.bytes += answer.length as u64;
+            return;
+        }
+        if answer.status == 503 {
+            self.refused_ms.push(took_ms);
+        }
+        self.fail(format!("status {} for {path}", answer.status));
+    }
+
+    fn outcome(mut self, duration_s: f64) -> Outcome {
+        self.latencies_ms.sort_by(f64::total_cmp);
+        self.refused_ms.sort_by(f64::total_cmp);
+        let n_good = self.latencies_ms.len();
+        Outcome {
+            n_good,
+            n_failed: self.n_failed,
+            n_refused: self.refused_ms.len(),
+            refused_p50_ms: percentile(&self.refused_ms, 0.50),
+            refused_p99_ms: percentile(&self.refused_ms, 0.99),
+            first_failure: self.first_failure,
+            duration_s,
+            per_second: n_good as f64 / duration_s,
+            p50_ms: percentile(&self.latencies_ms, 0.50),
+            p99_ms: percentile(&self.latencies_ms, 0.99),
+            mean_bytes: if n_good == 0 { 0.0 } else { self.bytes as f64 / n_good as f64 },
+        }
+    }
+}
+
+/// Requests that come at a rate, whether or not earlier ones were answered: an open loop.
+#[derive(Debug, Clone)]
+pub struct Arrivals {
+    pub server: SocketAddr,
+    pub accept: String,
+    /// In order of arrival; the load ends with the last one.
+    pub paths: Vec<String>,
+    pub per_second: f64,
+    /// The load ends after this, even if paths are left.
+    pub duration: Duration,
+}
+
+/// Lets the requests arrive, on a thread of its own, and waits for the last answer. Latencies count from the moment at which a
+/// request was due, so that a generator that lags behind shows.
+pub fn arrive(arrivals: &Arrivals) -> Result<Outcome, BenchError> {
+    if !(arrivals.per_second.is_finite() && arrivals.per_second > 0.0) {
+        return Err(BenchError::Input("requests have to arrive at a rate above 0".into()));
+    }
+    let arrivals = arrivals.clone();
+    let thread = std::thread::Builder::new().name("arrivals".into()).spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        Ok(runtime.block_on(drive_arrivals(&arrivals)))
+    });
+    let joined = thread.map_err(BenchError::Io)?.join();
+    joined.unwrap_or_else(|_| Err(BenchError::Server("the load generator panicked".into())))
+}
+
+async fn drive_arrivals(arrivals: &Arrivals) -> Outcome {
+    let started = Instant::now();
+    let idle: Arc<Mutex<Vec<Connection>>> = Arc::default();
+    let mut tasks = Vec::new();
+    for (number, path) in arrivals.paths.iter().enumerate() {
+        let due = Duration::from_secs_f64(number as f64 / arrivals.per_second);
+        if due > arrivals.duration {
+            break;
+        }
+        let due = started + due;
+        tokio::time::sleep_until(due.into()).await;
+        let (idle, path, accept, server) = (idle.clone(), path.clone(), arrivals.accept.clone(), arrivals.server);
+        tasks.push(tokio::spawn(async move { arrival(server, &idle, &path, &accept, due).await }));
+    }
+    let mut all = Seen::default();
+    for task in tasks {
+        all.add(task.await);
+    }
+    all.outcome(started.elapsed().as_secs_f64())
+}
+
+/// One request, on an idle connection where there is one.
+async fn arrival(server: SocketAddr, idle: &Mutex<Vec<Connection>>, path: &str, accept: &str, due: Instant) -> Seen {
+    let mut seen = Seen::default();
+    let free = idle.lock().ok().and_then(|mut idle| idle.pop());
+    let answered = tokio::time::timeout(ANSWER_TIMEOUT, async {
+        let mut connection = match free {
+            Some(connection) => connection,
+            None => Connection::open(server).await?,
+        };
+        let answer = connection.get(path, accept).await?;
+        Ok::<_, String>((answer, connection))
+    });
+    match answered.await.unwrap_or_else(|_| Err("no answer in time".into())) {
+        Ok((answer, connection)) => {
+            seen.answered(&answer, path, due.elapsed().as_secs_f64() * 1e3);
+            if answer.keeps
+                && let Ok(mut idle) = idle.lock()
+            {
+                idle.push(connection);
+            }
+        }
+        Err(error) => seen.fail(error),
+    }
+    seen
 }
 
 /// The least value that a share of the sorted values does not exceed; 0 of nothing.
@@ -148,18 +257,11 @@ async fn connection(load: Load, next: Arc<AtomicUsize>, end: Instant) -> Seen {
                 if !answer.keeps {
                     open = None;
                 }
-                if answer.status == 200 {
-                    seen.latencies_ms.push(started.elapsed().as_secs_f64() * 1e3);
-                    seen.bytes += answer.length as u64;
-                } else {
-                    seen.n_failed += 1;
-                    seen.first_failure.get_or_insert(format!("status {} for {path}", answer.status));
-                }
+                seen.answered(&answer, path, started.elapsed().as_secs_f64() * 1e3);
             }
             Err(error) => {
                 open = None;
-                seen.n_failed += 1;
-                seen.first_failure.get_or_insert(error);
+                seen.fail(error);
                 // A server that is gone must not be asked a million times.
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
@@ -270,7 +372,11 @@ mod tests {
             if path == "/slow" {
                 std::thread::sleep(Duration::from_millis(20));
             }
-            let status = if path == "/missing" { "404 Not Found" } else { "200 OK" };
+            let status = match path.as_str() {
+                "/missing" => "404 Not Found",
+                "/busy" => "503 Service Unavailable",
+                _ => "200 OK",
+            };
             let close = if path == "/close" { "connection: close\r\n" } else { "" };
             let body = "x".repeat(1000);
             if write!(stream, "HTTP/1.1 {status}\r\nContent-Length: 1000\r\n{close}\r\n{body}").is_err()
@@ -354,6 +460,23 @@ mod tests {
         };
         let outcome = run(&load).unwrap();
         assert!(outcome.n_good == 0 && (1..=10).contains(&outcome.n_failed), "{outcome:?}");
+    }
+
+    #[test]
+    fn arrivals_do_not_wait_for_answers() {
+        let paths: Vec<String> =
+            ["/slow", "/busy", "/a"].iter().cycle().take(60).map(|&path| path.to_owned()).collect();
+        let arrivals = Arrivals {
+            server: server(),
+            accept: "*/*".into(),
+            paths,
+            per_second: 1000.0,
+            duration: Duration::from_secs(10),
+        };
+        let outcome = arrive(&arrivals).unwrap();
+        assert_eq!((outcome.n_good, outcome.n_failed, outcome.n_refused), (40, 20, 20), "{outcome:?}");
+        assert!(outcome.p99_ms >= 19.0 && outcome.refused_p99_ms > 0.0, "{outcome:?}");
+        assert!(arrive(&Arrivals { per_second: 0.0, ..arrivals }).is_err());
     }
 
     #[test]

@@ -10,6 +10,8 @@ pub struct Summary {
     pub median: f64,
     pub low: f64,
     pub high: f64,
+    /// First and third quartile.
+    pub quartiles: [f64; 2],
 }
 
 impl Summary {
@@ -18,9 +20,14 @@ impl Summary {
         let mut sorted = values.to_vec();
         sorted.sort_by(f64::total_cmp);
         let (low, high) = (*sorted.first()?, *sorted.last()?);
-        let middle = sorted.len() / 2;
-        let median = if sorted.len() % 2 == 1 { sorted[middle] } else { (sorted[middle - 1] + sorted[middle]) / 2.0 };
-        Some(Summary { median, low, high })
+        // Between two ranks, as much of each as the position says.
+        let at = |share: f64| {
+            let position = share * (sorted.len() - 1) as f64;
+            let (below, part) = (position.floor() as usize, position.fract());
+            let above = (below + 1).min(sorted.len() - 1);
+            sorted[below] * (1.0 - part) + sorted[above] * part
+        };
+        Some(Summary { median: at(0.5), low, high, quartiles: [at(0.25), at(0.75)] })
     }
 
     /// What `ours` is to `theirs`, round by round: interleaved rounds share the mood of the machine.
@@ -76,6 +83,28 @@ pub fn cpu_s_of(pid: u32) -> Option<f64> {
     // SAFETY: the call takes a number and gives one.
     let per_second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
     (per_second > 0).then(|| ticks / per_second as f64)
+}
+
+/// A process and all that it started, and they started.
+pub fn family_of(pid: u32) -> Vec<u32> {
+    let parents: Vec<(u32, u32)> = std::fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| {
+            let child = entry.file_name().to_str()?.parse().ok()?;
+            let text = std::fs::read_to_string(entry.path().join("stat")).ok()?;
+            let parent = text.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()?;
+            Some((child, parent))
+        })
+        .collect();
+    let mut family = vec![pid];
+    let mut at = 0;
+    while let Some(&parent) = family.get(at) {
+        family.extend(parents.iter().filter(|(_, of)| *of == parent).map(|(child, _)| *child));
+        at += 1;
+    }
+    family
 }
 
 /// Memory of a process, in bytes.
@@ -134,10 +163,11 @@ mod tests {
     #[test]
     fn summaries_are_medians_and_extremes() {
         assert_eq!(Summary::of(&[]), None);
-        assert_eq!(Summary::of(&[3.0, 1.0, 2.0]), Some(Summary { median: 2.0, low: 1.0, high: 3.0 }));
-        assert_eq!(Summary::of(&[4.0, 1.0]), Some(Summary { median: 2.5, low: 1.0, high: 4.0 }));
+        let of_three = Summary { median: 2.0, low: 1.0, high: 3.0, quartiles: [1.5, 2.5] };
+        assert_eq!(Summary::of(&[3.0, 1.0, 2.0]), Some(of_three));
+        assert_eq!(Summary::of(&[4.0, 1.0]).unwrap().median, 2.5);
         let ratios = Summary::of_ratios(&[2.0, 6.0, 9.0], &[1.0, 2.0, 3.0]).unwrap();
-        assert_eq!(ratios, Summary { median: 3.0, low: 2.0, high: 3.0 });
+        assert_eq!((ratios.median, ratios.low, ratios.high), (3.0, 2.0, 3.0));
     }
 
     #[test]
@@ -161,6 +191,22 @@ mod tests {
         assert!(watch.cpu_ms() > 5.0, "{}", watch.cpu_ms());
         let own = cpu_s_of(std::process::id()).unwrap();
         assert!(own > 0.0 && cpu_s_of(u32::MAX).is_none());
+    }
+
+    #[test]
+    fn a_family_holds_children_of_children() {
+        let mut shell = std::process::Command::new("sh").args(["-c", "sleep 60 & wait"]).spawn().unwrap();
+        let started = Instant::now();
+        while family_of(shell.id()).len() < 2 && started.elapsed().as_secs() < 30 {
+            std::thread::yield_now();
+        }
+        let family = family_of(shell.id());
+        for &member in &family {
+            // SAFETY: the members are children of this test, which nobody has waited for.
+            unsafe { libc::kill(libc::pid_t::try_from(member).unwrap(), libc::SIGKILL) };
+        }
+        shell.wait().unwrap();
+        assert_eq!((family[0], family.len()), (shell.id(), 2));
     }
 
     #[test]

@@ -4,12 +4,12 @@ use crate::corpus::Photos;
 use crate::load::{Outcome, Paths};
 use crate::measure::{Summary, order};
 use crate::server::{Server, ServerOptions};
-use crate::workloads::{Asked, ServerWorkload, cached_candidates, misses};
-use crate::{BenchError, Options};
+use crate::workloads::{Asked, ServerWorkload, cached_candidates};
+use crate::{BenchError, Options, profile_name, progress};
 use serde::Serialize;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Public id of the picture that everything is made from.
 const PUBLIC_ID: &str = "bench";
@@ -63,11 +63,16 @@ pub fn run(
             // A cached picture is the same bytes under either profile.
             let profiles: &[&'static str] =
                 if workload.asked == Asked::Cached { &["quality"] } else { &["quality", "fast"] };
-            for profile in profiles {
+            let wanted = options.profile.map(profile_name);
+            for profile in
+                profiles.iter().filter(|name| profiles.len() == 1 || wanted.is_none_or(|wanted| wanted == **name))
+            {
                 subjects.push(start(program, workload, profile, &backend.renderer, &input)?);
             }
         }
+        let started = Instant::now();
         for round in 0..options.rounds {
+            (options.progress)(&progress(workload.name, round, options.rounds, started));
             for at in order(subjects.len(), round) {
                 measure(&mut subjects[at], options.load_duration, options.rounds - round)?;
             }
@@ -90,7 +95,10 @@ fn start<'a>(
     let server = Server::start(&ServerOptions { program, renderer, profile, core })?;
     server.upload(PUBLIC_ID, input)?;
     let paths = match workload.asked {
-        Asked::Missing => misses().iter().rev().map(|text| server.path(text, PUBLIC_ID)).collect(),
+        Asked::Missing(family) => {
+            let sizes = family.sizes();
+            sizes.into_iter().rev().map(|size| server.path(&family.transformation(size), PUBLIC_ID)).collect()
+        }
         Asked::Cached => vec![cached(&server)?],
     };
     // The first pictures compile kernels and fill pools; they are none of those that are measured.
@@ -121,7 +129,7 @@ fn cached(server: &Server) -> Result<String, BenchError> {
 fn measure(subject: &mut Subject<'_>, duration: Duration, rounds_left: usize) -> Result<(), BenchError> {
     let paths = match subject.workload.asked {
         Asked::Cached => Paths::Same(subject.paths[0].clone()),
-        Asked::Missing => {
+        Asked::Missing(_) => {
             let share = subject.paths.len() / rounds_left.max(1);
             Paths::Once(Arc::new(subject.paths.split_off(subject.paths.len() - share)))
         }

@@ -3,6 +3,7 @@
 use crate::BenchError;
 use crate::load::{self, Load, Outcome, Paths};
 use crate::measure::{cpu_s_of, memory_of, reset_peak};
+use crate::workloads::CHROME_ACCEPT;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -107,12 +108,21 @@ impl Server {
 
     /// Uploads a file under a public id.
     pub fn upload(&self, public_id: &str, file: &[u8]) -> Result<(), BenchError> {
+        self.upload_with(public_id, file, &[])
+    }
+
+    /// Uploads a file with more fields of the form, such as `eager`.
+    pub fn upload_with(&self, public_id: &str, file: &[u8], fields: &[(&str, &str)]) -> Result<(), BenchError> {
         let boundary = "----tintype-bench";
         let part = |name: &str, rest: &str| {
             format!("--{boundary}\r\nContent-Disposition: form-data; name=\"{name}\"{rest}\r\n\r\n")
         };
-        let mut body =
-            format!("{}{public_id}\r\n{}", part("public_id", ""), part("file", "; filename=\"file\"")).into_bytes();
+        let mut text = format!("{}{public_id}\r\n", part("public_id", ""));
+        for (name, value) in fields {
+            text += &format!("{}{value}\r\n", part(name, ""));
+        }
+        text += &part("file", "; filename=\"file\"");
+        let mut body = text.into_bytes();
         body.extend_from_slice(file);
         body.extend_from_slice(format!("\r\n--{boundary}--\r\n").as_bytes());
         let head = format!(
@@ -122,7 +132,7 @@ impl Server {
             base64(self.key.as_bytes()),
             body.len()
         );
-        match self.exchange(&[head.as_bytes(), &body])? {
+        match exchange(self.address, &[head.as_bytes(), &body])? {
             (200, _) => Ok(()),
             (status, body) => {
                 let text = String::from_utf8_lossy(&body).into_owned();
@@ -138,23 +148,12 @@ impl Server {
 
     /// Status and body of one path, on a connection of its own.
     pub fn get(&self, path: &str) -> Result<(u16, Vec<u8>), BenchError> {
-        let head = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
-        self.exchange(&[head.as_bytes()])
+        get(self.address, path)
     }
 
-    fn exchange(&self, request: &[&[u8]]) -> Result<(u16, Vec<u8>), BenchError> {
-        let mut stream = TcpStream::connect(self.address)?;
-        stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
-        for part in request {
-            stream.write_all(part)?;
-        }
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer)?;
-        let split = answer.windows(4).position(|window| window == b"\r\n\r\n");
-        let split = split.ok_or_else(|| BenchError::Server("the server broke off its answer".into()))?;
-        let status = String::from_utf8_lossy(&answer[..split]).split(' ').nth(1).and_then(|word| word.parse().ok());
-        let status = status.ok_or_else(|| BenchError::Server("the server does not speak HTTP".into()))?;
-        Ok((status, answer.split_off(split + 4)))
+    /// Id of the process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Puts a load on the server, and tells what it cost it: outcome, CPU milliseconds a good answer, peak bytes.
@@ -176,7 +175,7 @@ impl Server {
         Load {
             server: self.address,
             paths,
-            accept: "image/webp,*/*".into(),
+            accept: CHROME_ACCEPT.into(),
             n_connections,
             duration,
             max_requests: usize::MAX,
@@ -200,6 +199,27 @@ impl Drop for Server {
         let _ = self.child.wait();
         let _ = std::fs::remove_dir_all(&self.folder);
     }
+}
+
+/// Status and body of one path of any server, on a connection of its own.
+pub fn get(address: SocketAddr, path: &str) -> Result<(u16, Vec<u8>), BenchError> {
+    let head = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    exchange(address, &[head.as_bytes()])
+}
+
+fn exchange(address: SocketAddr, request: &[&[u8]]) -> Result<(u16, Vec<u8>), BenchError> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
+    for part in request {
+        stream.write_all(part)?;
+    }
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    let split = answer.windows(4).position(|window| window == b"\r\n\r\n");
+    let split = split.ok_or_else(|| BenchError::Server("the server broke off its answer".into()))?;
+    let status = String::from_utf8_lossy(&answer[..split]).split(' ').nth(1).and_then(|word| word.parse().ok());
+    let status = status.ok_or_else(|| BenchError::Server("the server does not speak HTTP".into()))?;
+    Ok((status, answer.split_off(split + 4)))
 }
 
 /// `KEY:SECRET` and cloud of `CLOUDINARY_URL=cloudinary://KEY:SECRET@CLOUD?…`

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tintype_benches::{BenchBackend, Options};
 use tintype_render::cpu::CpuBackend;
+use tintype_render::plan::facts::Profile;
 
 /// Bytes of the GPU's arena.
 const GPU_BUDGET_BYTES: u64 = 1 << 30;
@@ -19,11 +20,29 @@ const LOAD: Duration = Duration::from_secs(3);
 const LOGO: &str = "cloudinary_icon";
 
 pub(super) fn bench(arguments: &ArgMatches) -> Result<(), String> {
+    if arguments.get_flag("list") {
+        let lines: Vec<String> = tintype_benches::names().map(|(name, title)| format!("{name:<10} {title}")).collect();
+        print(&lines.join("\n"));
+        return Ok(());
+    }
+    // A file that cannot be written has to be known before an hour of work, not after it.
+    for name in ["json", "html"] {
+        if let Some(path) = arguments.get_one::<String>(name) {
+            std::fs::write(path, "").map_err(|error| format!("cannot write {path}: {error}"))?;
+        }
+    }
     let rounds = arguments.get_one::<u32>("rounds").copied().unwrap_or(7);
     let word = arguments.get_one::<String>("renderer").map_or("auto", String::as_str);
     let mut backends =
         vec![BenchBackend { name: "cpu".into(), renderer: "cpu".into(), backend: Arc::new(CpuBackend::new()) }];
     let chosen = choose_renderer(renderer(word), GPU_BUDGET_BYTES).map_err(|error| error.to_string())?;
+    for adapter in &chosen.adapters {
+        let (name, megabytes) = (&adapter.name, adapter.max_binding_bytes >> 20);
+        eprintln!(
+            "adapter: {:?} {name} ({}, {:?}), binds {megabytes} MB",
+            adapter.kind, adapter.driver, adapter.backend
+        );
+    }
     eprintln!("{}", chosen.reason);
     if let Some(backend) = chosen.backend {
         let served = if word == "software" { "software" } else { "gpu" };
@@ -40,6 +59,11 @@ pub(super) fn bench(arguments: &ArgMatches) -> Result<(), String> {
         photos: sample(false).map(|(.., bytes)| Bytes::from_static(bytes)).collect(),
         logo,
         only,
+        profile: match arguments.get_one::<String>("profile").map(String::as_str) {
+            Some("fast") => Some(Profile::Fast),
+            Some("quality") => Some(Profile::Quality),
+            _ => None,
+        },
         progress: Box::new(|line| eprintln!("{line}")),
     };
     let report = tintype_benches::run(&options).map_err(|error| error.to_string())?;
@@ -47,6 +71,10 @@ pub(super) fn bench(arguments: &ArgMatches) -> Result<(), String> {
     if let Some(path) = arguments.get_one::<String>("json") {
         let text = serde_json::to_string_pretty(&report).map_err(|error| error.to_string())?;
         std::fs::write(path, text).map_err(|error| format!("cannot write {path}: {error}"))?;
+    }
+    if let Some(path) = arguments.get_one::<String>("html") {
+        let page = tintype_benches::html::page(&report);
+        std::fs::write(path, page).map_err(|error| format!("cannot write {path}: {error}"))?;
     }
     Ok(())
 }
