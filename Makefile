@@ -4,13 +4,14 @@
 .PHONY: help run test check bench bench-peers bless
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
+COMMIT := $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
 
 help: ## Say what each verb does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## Build the server and start it on a folder of its own, with sample pictures
 	@deploy/setup.sh run
-	cargo build --release -p tintype-api
+	TINTYPE_COMMIT=$(COMMIT) cargo build --release -p tintype-api
 	@exec $(TARGET)/release/tintype serve
 
 test: ## Run everything: format, lints, all tests, PostgreSQL, the official Python SDK
@@ -24,13 +25,13 @@ check: ## The quick inner loop: format, lints and unit tests, without services
 
 bench: ## Measure this machine: adapters, kernels, pipelines, server
 	@deploy/setup.sh run
-	cargo build --release -p tintype-api
+	TINTYPE_COMMIT=$(COMMIT) cargo build --release -p tintype-api
 	$(TARGET)/release/tintype bench
 
 bench-peers: ## Measure Tintype and its peers in interleaved rounds (ROUNDS=7, ONLY=W1,W8)
 	@deploy/setup.sh bench
 	@deploy/peers.sh
-	cargo build --release -p tintype-api
+	TINTYPE_COMMIT=$(COMMIT) cargo build --release -p tintype-api
 	cargo build --release -p tintype-benches --example peers
 	$(TARGET)/release/examples/peers --program $(TARGET)/release/tintype --peers $(TARGET)/peers \
 		--out benches/runs/$$(date +%F)-$$(uname -n) --rounds $(or $(ROUNDS),7) $(if $(ONLY),--only $(ONLY))

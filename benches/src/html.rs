@@ -93,7 +93,7 @@ fn served(report: &Report, body: &mut String) {
         return;
     }
     *body += "<h2>Server: milliseconds until the answer</h2><p class=\"key\"><i style=\"background:var(--a)\"></i>p50\
-        <i style=\"background:var(--b)\"></i>up to p99</p><div class=\"card\">";
+        <i style=\"background:var(--b)\"></i>up to p99; every line has a scale of its own</p><div class=\"card\">";
     for row in &report.servers {
         *body += &plot(&[Bar {
             label: format!("{} {} {}", row.workload, row.profile, row.renderer),
@@ -111,7 +111,11 @@ fn stress(report: &Report, body: &mut String) {
         return;
     }
     *body += "<h2>Too much at once</h2>";
-    *body += &markdown_table(&report.stress_text());
+    let text = report.stress_text();
+    *body += &markdown_table(&text);
+    for note in text.lines().filter(|line| !line.is_empty() && !line.starts_with('|')) {
+        let _ = write!(body, "<p>{}</p>", escaped(note));
+    }
 }
 
 fn kernels(report: &Report, body: &mut String) {
@@ -189,6 +193,9 @@ fn plot(bars: &[Bar]) -> String {
 
 /// A table that was made as Markdown.
 fn markdown_table(text: &str) -> String {
+    // The rule below the head says which columns are numbers: theirs end with a colon.
+    let rule = text.lines().filter(|line| line.starts_with('|')).nth(1).unwrap_or_default();
+    let words: Vec<bool> = rule.trim_matches('|').split('|').map(|part| !part.trim().ends_with(':')).collect();
     let mut html = String::from("<div class=\"card\"><table>");
     for (number, line) in text.lines().filter(|line| line.starts_with('|')).enumerate() {
         if number == 1 {
@@ -196,10 +203,9 @@ fn markdown_table(text: &str) -> String {
         }
         html += "<tr>";
         let cell = if number == 0 { "th" } else { "td" };
-        for word in line.trim_matches('|').split('|') {
+        for (column, word) in line.trim_matches('|').split('|').enumerate() {
             let word = word.trim();
-            let kind =
-                if word.starts_with(|first: char| first.is_ascii_digit()) || number == 0 { "" } else { " class=\"w\"" };
+            let kind = if words.get(column).copied().unwrap_or(false) { " class=\"w\"" } else { "" };
             let _ = write!(html, "<{cell}{kind}>{}</{cell}>", escaped(word));
         }
         html += "</tr>";
@@ -218,7 +224,7 @@ mod tests {
     #[test]
     fn text_cannot_become_markup() {
         assert_eq!(escaped("<b a=\"1\">&"), "&lt;b a=&quot;1&quot;&gt;&amp;");
-        let table = markdown_table("| a | b |\n| - | - |\n| <i> | 2 |\n");
+        let table = markdown_table("| a | b |\n| -- | -: |\n| <i> | 2 |\n");
         assert!(table.contains("<td class=\"w\">&lt;i&gt;</td><td>2</td>") && !table.contains("- "), "{table}");
     }
 
