@@ -1,16 +1,16 @@
 //! Threads that give way to others.
 
-/// Asks the operating system to run the calling thread only where no other has anything to do: on Linux the least
-/// favourable nice value, which weighs a seventieth of the usual one. Elsewhere nothing happens.
+/// Asks the operating system to favour all others over the calling thread: on Linux a nice value that weighs a ninth of
+/// the usual one, so that an upload that waits for its eager pictures does end on a busy machine. Elsewhere nothing happens.
 ///
 /// False when the system refused; the thread then runs like any other.
 pub(crate) fn give_way() -> bool {
     #[cfg(target_os = "linux")]
     {
-        const LEAST: libc::c_int = 19;
+        const NICE: libc::c_int = 10;
         // On Linux 0 names the calling thread, not its process. The cast is to the type that the C library chose.
         // SAFETY: the call takes numbers and touches no memory.
-        unsafe { libc::setpriority(libc::PRIO_PROCESS as _, 0, LEAST) == 0 }
+        unsafe { libc::setpriority(libc::PRIO_PROCESS as _, 0, NICE) == 0 }
     }
     #[cfg(not(target_os = "linux"))]
     {
@@ -36,7 +36,7 @@ mod tests {
             assert!(super::give_way());
             nice()
         });
-        assert_eq!(inside.join().unwrap(), 19);
+        assert_eq!(inside.join().unwrap(), 10);
         assert_eq!(nice(), before);
     }
 }

@@ -15,6 +15,7 @@ pub mod quality;
 mod webp;
 
 pub use container::{Container, sniff};
+pub(crate) use planar::REACH as CHROMA_REACH;
 pub use planar::decode_planes;
 
 use crate::error::{Error, Result};

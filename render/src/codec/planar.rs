@@ -13,7 +13,7 @@ use std::ops::Range;
 
 /// Source pixels that a filter reaches beyond the region for every output pixel's width, with chroma at half: three lobes,
 /// twice as wide, and a decode at up to twice the output's scale.
-const REACH: f64 = 12.0;
+pub(crate) const REACH: f64 = 12.0;
 
 /// Reads what is demanded as planes. `None` when the file is no JPEG, or one that is better read as pixels: arithmetic
 /// coding, several sequential scans, other colors than grey, YCbCr and sRGB, or damaged. Reading it as pixels then says

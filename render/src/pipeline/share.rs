@@ -20,10 +20,6 @@ use crate::plan::geometry::Rect;
 use crate::plan::step::Demand;
 use bytes::Bytes;
 
-/// Source pixels for every output pixel's width that the filters of chroma reach beyond the region of a demand: three
-/// lobes, twice as wide, over a decode at up to twice the output's scale.
-const CHROMA_REACH: f64 = 12.0;
-
 /// What must be decoded of a base.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BaseDemand {
@@ -38,7 +34,8 @@ pub struct BaseDemand {
 impl BaseDemand {
     /// A demand on a base of that format. `resampled` when nothing but resampling reads the base.
     pub fn new(demand: Demand, format: Format, resampled: bool) -> Self {
-        let reach = if resampled { (CHROMA_REACH / demand.scale).ceil().clamp(0.0, 65_536.0) as u32 + 1 } else { 0 };
+        let reach =
+            if resampled { (codec::CHROMA_REACH / demand.scale).ceil().clamp(0.0, 65_536.0) as u32 + 1 } else { 0 };
         let (region, size) = (demand.region, demand.size);
         let (x, y) = (region.x.saturating_sub(reach), region.y.saturating_sub(reach));
         let right = region.right().saturating_add(reach).min(size.width);
