@@ -9,6 +9,7 @@ use std::sync::Arc;
 use tintype_render::face::FaceDetector;
 use tintype_render::language::parse;
 use tintype_render::pipeline::{self, Picture, Request};
+use tintype_render::pipeline::{BaseDemand, SharedBase};
 use tintype_render::plan::facts::{AcceptClass, Facts, Profile, Purpose, SourceFacts};
 use tintype_render::{Limits, codec};
 
@@ -84,22 +85,44 @@ impl Call {
         Ok(Call { requests, sources, detector, backend: backend.clone() })
     }
 
-    /// Makes every picture once.
+    /// Makes every picture once. Several pictures share the decode of their base, as they do in the server.
     pub fn run(&self) -> Result<(Sample, Vec<Picture>), BenchError> {
+        let limits = Limits::default();
         let mut sum = Sample::default();
         let mut pictures = Vec::with_capacity(self.requests.len());
+        let base = match self.shared_demand(&limits) {
+            Some(demand) => {
+                let watch = Stopwatch::start();
+                let base = pipeline::decode_base(&self.sources[0], &demand, &limits)?;
+                let wall_ms = watch.wall_ms();
+                sum.add(&Sample { wall_ms, cpu_ms: watch.cpu_ms(), decode_ms: wall_ms, ..Sample::default() });
+                Some(base)
+            }
+            None => None,
+        };
         for request in &self.requests {
-            let (sample, picture) = self.once(request)?;
+            let (sample, picture) = self.once(request, base.as_ref())?;
             sum.add(&sample);
             pictures.push(picture);
         }
         Ok((sum, pictures))
     }
 
-    fn once(&self, request: &Request) -> Result<(Sample, Picture), BenchError> {
+    /// What all requests together need of the base; `None` for a single one, and where one decode cannot serve all.
+    fn shared_demand(&self, limits: &Limits) -> Option<BaseDemand> {
+        let mut demands = self.requests.iter().map(|request| BaseDemand::of(request, limits));
+        let first = demands.next()??;
+        let several = self.requests.len() > 1;
+        demands.try_fold(first, |sum, demand| sum.union(&demand?)).filter(|_| several)
+    }
+
+    fn once(&self, request: &Request, base: Option<&SharedBase>) -> Result<(Sample, Picture), BenchError> {
         let limits = Limits::default();
         let watch = Stopwatch::start();
-        let prepared = pipeline::prepare(request, &self.sources, &self.detector, &limits)?;
+        let prepared = match base {
+            Some(base) => pipeline::prepare_from(base, request, &self.sources, &self.detector, &limits)?,
+            None => pipeline::prepare(request, &self.sources, &self.detector, &limits)?,
+        };
         let decoded_ms = watch.wall_ms();
         let mut results = self.backend.backend.execute(std::slice::from_ref(&prepared.job));
         let result = results.pop().ok_or_else(|| BenchError::Render("the backend answered nothing".into()))?;
