@@ -42,7 +42,7 @@ fn smooth(size: Size, alpha: bool) -> Frame {
             let (u, v) = (x as f32 / size.width as f32, y as f32 / size.height as f32);
             let wave = ((u * 9.0).sin() * (v * 7.0).cos() * 40.0) as i32;
             let byte = |value: f32| (value as i32 + wave).clamp(0, 255) as u8;
-            let opacity = if alpha { (u * 255.0) as u8 } else { 255 };
+            let opacity = if alpha { (u * 130.0 + v * 120.0) as u8 } else { 255 };
             pixels.extend_from_slice(&[byte(u * 200.0 + 30.0), byte(v * 180.0 + 40.0), byte(120.0), opacity]);
         }
     }
@@ -105,9 +105,12 @@ fn reading_avif_is_refused_by_name() {
 #[test]
 fn a_cropped_decode_is_a_part_of_the_whole_one() {
     let size = Size::new(403, 301);
-    for format in READABLE {
-        let bytes = file(&smooth(size, false), format, 90);
+    for (format, alpha) in
+        [(Format::Jpeg, false), (Format::Png, false), (Format::Png, true), (Format::WebP, false), (Format::WebP, true)]
+    {
+        let bytes = file(&smooth(size, alpha), format, 90);
         let full = whole(&bytes);
+        assert_eq!(full.has_alpha(), alpha, "{format:?}");
         for region in [
             Rect::new(0, 0, 403, 301),
             Rect::new(37, 19, 101, 77),
