@@ -4,7 +4,7 @@ use super::tables::{AcTable, Coefficient, DcTable, END_OF_BLOCK, LOOKUP_BITS, SK
 
 /// Bytes that are unstuffed at a time.
 const CHUNK: usize = 32 * 1024;
-/// More than one unit can take: ten blocks of 64 codes with extra bits of at most 27 bits together.
+/// More than one unit can take: six blocks of 64 codes, of at most 30 bits each with their extra bits.
 const MARGIN: usize = 4096;
 
 /// Reads codes. What lies beyond the data is zeros; [`Bits::is_overrun`] tells.

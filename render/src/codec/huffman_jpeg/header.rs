@@ -12,11 +12,9 @@ pub(super) const ZIGZAG: [u8; 64] = [
 
 /// One color component, with the tables that its blocks are coded with.
 pub(super) struct Component {
-    id: u8,
     /// Blocks in a unit, across and down.
     pub across: u32,
     pub down: u32,
-    table: u8,
     /// What each coefficient is multiplied by, in stored order.
     pub steps: [f32; 64],
     pub dc: Arc<DcTable>,
@@ -194,21 +192,13 @@ impl Frame {
                 return None;
             }
             Some(Component {
-                id,
                 across: across.into(),
                 down: down.into(),
-                table,
                 steps: (*steps.get(usize::from(table))?)?,
                 dc: dc.get(usize::from(tables >> 4))?.clone()?,
                 ac: ac.get(usize::from(tables & 15))?.clone()?,
             })
         };
         self.components.iter().zip(pairs).map(component).collect()
-    }
-}
-
-impl std::fmt::Debug for Component {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "component {} ({}x{}, table {})", self.id, self.across, self.down, self.table)
     }
 }

@@ -58,7 +58,7 @@ struct Selection {
 }
 
 impl Coefficients {
-    /// Reads all scans. `eighths` chooses the scale once the size is known, `allowed` whether that size is.
+    /// Reads all scans. `eighths` chooses the scale, 1 to 8, once width and height are known, or refuses them.
     ///
     /// `None` for everything that is left to the other decoder.
     pub fn read(
