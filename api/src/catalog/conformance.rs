@@ -5,21 +5,27 @@ mod assets;
 mod clouds;
 mod derived;
 mod eviction;
+mod library;
 mod persistence;
 mod usage;
 
 use std::sync::Arc;
 
-use super::Catalog;
+use super::{Catalog, library::Library};
 use crate::domain::{
-    AccessMode, ApiKey, Asset, AssetKey, BlobKey, Cloud, CloudId, CloudName, DeliveryType, Derived, DerivedKey,
-    NewAsset, Orientation, PixelSize, PublicId, ResourceType, Timestamp,
+    AccessMode, ApiKey, Asset, AssetDetails, AssetKey, BlobKey, Cloud, CloudId, CloudName, DeliveryType, Derived,
+    DerivedKey, Moderation, NewAsset, Orientation, PixelSize, PublicId, ResourceType, Timestamp,
 };
 
 pub use persistence::{Kept, check, fill};
 
 /// Runs the whole suite on an empty catalog.
-pub async fn run(catalog: Arc<dyn Catalog>) {
+pub async fn run<C: Catalog + 'static>(catalog: Arc<C>)
+where
+    Library: From<Arc<C>>,
+{
+    let library = Library::from(Arc::clone(&catalog));
+    let catalog: Arc<dyn Catalog> = catalog;
     catalog.ping().await.unwrap();
     assert!(catalog.clouds().await.unwrap().is_empty(), "the suite needs an empty catalog");
     clouds::run(&*catalog).await;
@@ -27,6 +33,7 @@ pub async fn run(catalog: Arc<dyn Catalog>) {
     eviction::run(&catalog).await;
     derived::run(&catalog).await;
     usage::run(&catalog).await;
+    library::run(&*catalog, &library).await;
 }
 
 /// A point in time that both catalogs must keep to the microsecond.
@@ -70,6 +77,21 @@ fn upload(cloud: &CloudId, public_id: &str) -> NewAsset {
         custom_coordinates: vec![[9.0, 8.0, 7.0, 6.0]],
         api_key: "123456789012345".to_owned(),
         access_mode: AccessMode::Authenticated,
+        asset_folder: "trips/ünder".to_owned(),
+        display_name: "A \"lake\"".to_owned(),
+        metadata: [("year".to_owned(), serde_json::json!(2025)), ("kinds".to_owned(), serde_json::json!(["a", "b"]))]
+            .into_iter()
+            .collect(),
+        details: AssetDetails {
+            moderation: vec![Moderation {
+                kind: "manual".to_owned(),
+                status: "pending".to_owned(),
+                updated_at: UPLOADED.unix_micros(),
+            }],
+            pages: 3,
+            ..AssetDetails::default()
+        },
+        backup: false,
     }
 }
 

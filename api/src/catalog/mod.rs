@@ -6,10 +6,12 @@
 
 pub mod conformance;
 mod error;
+pub mod library;
 mod migration;
 pub mod postgres;
 mod record;
 mod seal;
+mod sql;
 pub mod sqlite;
 
 use async_trait::async_trait;

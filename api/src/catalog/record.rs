@@ -5,15 +5,16 @@ use std::{collections::BTreeMap, fmt::Display, str::FromStr};
 
 use super::{AssetCursor, AssetPage, CatalogError, Result};
 use crate::domain::{
-    ApiKey, Asset, AssetId, AssetKey, Cloud, Derived, NewAsset, Orientation, PixelSize, Region, Timestamp, Usage,
-    UsageDelta, VersionId,
+    ApiKey, Asset, AssetKey, AssetVersion, BlobKey, Cloud, Derived, NewAsset, Orientation, PixelSize, Region,
+    Timestamp, Usage, UsageDelta,
 };
 
 pub(super) const CLOUD_COLUMNS: &str = "id, name, created_at";
 pub(super) const API_KEY_COLUMNS: &str = "key, cloud, sealed_secret, enabled, created_at";
 pub(super) const ASSET_COLUMNS: &str = "id, cloud, resource_type, delivery_type, public_id, version, version_id, \
      format, stored_width, stored_height, orientation, has_alpha, bytes, etag, blob, created_at, uploaded_at, \
-     original_filename, tags, context, faces, face_coordinates, custom_coordinates, api_key, access_mode";
+     original_filename, tags, context, faces, face_coordinates, custom_coordinates, api_key, access_mode, asset_folder, \
+     display_name, metadata, details, updated_at, placeholder, backed_up";
 pub(super) const DERIVED_COLUMNS: &str = "key, asset, version_id, transformation, format, width, height, bytes, etag, \
      blob, created_at, last_used_at, renderer_revision, profile, backend, quality, has_alpha";
 
@@ -26,6 +27,8 @@ pub(super) enum Value {
     OptionalNumber(Option<i64>),
     Flag(bool),
     Bytes(Vec<u8>),
+    /// What an answer holds where there is no value; never a parameter, for it has no type.
+    Null,
 }
 
 /// One row of an answer, read by the position of a column.
@@ -145,35 +148,7 @@ pub(super) fn read_api_key<R: Columns>(row: &R, sealer: &super::seal::Sealer) ->
 
 /// The asset that an upload makes where there was `old`, or nothing.
 pub(super) fn uploaded(new: &NewAsset, old: Option<&Asset>) -> Result<Asset> {
-    let now = u64::try_from(new.uploaded_at.unix_seconds()).unwrap_or(0);
-    let version = match old {
-        None => now,
-        Some(old) => now.max(old.version.checked_add(1).ok_or_else(|| corrupt("version", "it cannot grow"))?),
-    };
-    Ok(Asset {
-        id: old.map_or_else(AssetId::random, |old| old.id.clone()),
-        key: new.key.clone(),
-        version,
-        version_id: VersionId::random(),
-        format: new.format.clone(),
-        stored_size: new.stored_size,
-        upright_size: new.orientation.upright(new.stored_size),
-        orientation: new.orientation,
-        has_alpha: new.has_alpha,
-        bytes: new.bytes,
-        etag: new.etag.clone(),
-        blob: new.blob.clone(),
-        created_at: old.map_or(new.uploaded_at, |old| old.created_at),
-        uploaded_at: new.uploaded_at,
-        original_filename: new.original_filename.clone(),
-        tags: new.tags.clone(),
-        context: new.context.clone(),
-        faces: new.faces.clone(),
-        face_coordinates: new.face_coordinates.clone(),
-        custom_coordinates: new.custom_coordinates.clone(),
-        api_key: new.api_key.clone(),
-        access_mode: new.access_mode,
-    })
+    Asset::uploaded(new, old).ok_or_else(|| corrupt("version", "it cannot grow"))
 }
 
 pub(super) fn asset_values(asset: &Asset) -> Result<Vec<Value>> {
@@ -210,6 +185,13 @@ pub(super) fn asset_values(asset: &Asset) -> Result<Vec<Value>> {
         Value::Text(regions_to_json("custom coordinates", &asset.custom_coordinates)?),
         Value::Text(text("API key", &asset.api_key)?),
         Value::Text(asset.access_mode.to_string()),
+        Value::Text(text("asset_folder", &asset.asset_folder)?),
+        Value::Text(text("display_name", &asset.display_name)?),
+        Value::Text(json("encode metadata", &asset.metadata)?),
+        Value::Text(json("encode details", &asset.details)?),
+        Value::Number(asset.updated_at.unix_micros()),
+        Value::Flag(asset.placeholder),
+        Value::Flag(asset.backed_up),
     ])
 }
 
@@ -246,7 +228,59 @@ pub(super) fn read_asset<R: Columns>(row: &R) -> std::result::Result<Asset, R::E
         custom_coordinates: regions_from_json("custom coordinates", &row.text(22)?)?,
         api_key: row.text(23)?,
         access_mode: parsed("access mode", &row.text(24)?)?,
+        asset_folder: row.text(25)?,
+        display_name: row.text(26)?,
+        metadata: from_json("metadata", &row.text(27)?)?,
+        details: from_json("details", &row.text(28)?)?,
+        updated_at: Timestamp::from_unix_micros(row.number(29)?),
+        placeholder: row.flag(30)?,
+        backed_up: row.flag(31)?,
     })
+}
+
+pub(super) const VERSION_COLUMNS: &str = "asset, version_id, version, blob, bytes, uploaded_at, format, stored_width, \
+     stored_height, orientation, has_alpha, etag";
+
+/// The present content of an asset as a version that is kept.
+pub(super) fn version_values(asset: &Asset) -> Result<Vec<Value>> {
+    Ok(vec![
+        Value::Text(asset.id.to_string()),
+        Value::Text(asset.version_id.to_string()),
+        Value::Number(number("version", asset.version)?),
+        Value::Text(asset.blob.to_string()),
+        Value::Number(number("size of the file", asset.bytes)?),
+        Value::Number(asset.uploaded_at.unix_micros()),
+        Value::Text(text("format", &asset.format)?),
+        Value::Number(asset.stored_size.width.into()),
+        Value::Number(asset.stored_size.height.into()),
+        Value::Number(asset.orientation.get().into()),
+        Value::Flag(asset.has_alpha),
+        Value::Text(text("etag", &asset.etag)?),
+    ])
+}
+
+pub(super) fn read_version<R: Columns>(row: &R) -> std::result::Result<AssetVersion, R::Error> {
+    Ok(AssetVersion {
+        asset: parsed("asset id", &row.text(0)?)?,
+        version_id: parsed("version id", &row.text(1)?)?,
+        version: unsigned("version", row.number(2)?)?,
+        blob: parsed("blob key", &row.text(3)?)?,
+        bytes: unsigned("size of the file", row.number(4)?)?,
+        uploaded_at: Timestamp::from_unix_micros(row.number(5)?),
+        format: row.text(6)?,
+        stored_size: PixelSize {
+            width: unsigned("width", row.number(7)?)?,
+            height: unsigned("height", row.number(8)?)?,
+        },
+        orientation: Orientation::new(unsigned("orientation", row.number(9)?)?)
+            .map_err(|error| CatalogError::Corrupt(error.to_string()))?,
+        has_alpha: row.flag(10)?,
+        etag: row.text(11)?,
+    })
+}
+
+pub(super) fn read_blob<R: Columns>(row: &R) -> std::result::Result<BlobKey, R::Error> {
+    Ok(parsed("blob key", &row.text(0)?)?)
 }
 
 pub(super) fn derived_values(derived: &Derived) -> Result<Vec<Value>> {

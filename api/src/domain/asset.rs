@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
+use serde::{Deserialize, Serialize};
+
 use super::{AssetId, BlobKey, CloudId, InvalidValue, Timestamp, VersionId};
 
 /// Defines an enum whose values are spelled as lowercase words in URLs and rows.
@@ -48,7 +50,8 @@ word_enum!(
 );
 word_enum!(
     /// How an asset may be delivered.
-    DeliveryType, "type", Upload = "upload", Private = "private", Authenticated = "authenticated"
+    DeliveryType, "type", Upload = "upload", Private = "private", Authenticated = "authenticated", Text = "text",
+    Sprite = "sprite", Multi = "multi"
 );
 word_enum!(
     /// Who may see an asset of delivery type `upload`.
@@ -189,6 +192,105 @@ pub struct Asset {
     /// The API key that signed the upload; empty for an unsigned or internal one.
     pub api_key: String,
     pub access_mode: AccessMode,
+    /// Where the asset lies in a cloud with dynamic folders; empty at the root.
+    pub asset_folder: String,
+    pub display_name: String,
+    /// Values of structured metadata by the external id of their field.
+    pub metadata: Metadata,
+    pub details: AssetDetails,
+    /// When anything of the asset changed last.
+    pub updated_at: Timestamp,
+    /// The asset was deleted and can be restored: it is listed but not delivered.
+    pub placeholder: bool,
+    /// At least one version is kept as a backup.
+    pub backed_up: bool,
+}
+
+/// Values of structured metadata: texts, whole numbers, or lists of external ids of a data source.
+pub type Metadata = serde_json::Map<String, serde_json::Value>;
+
+/// The state of one kind of moderation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Moderation {
+    /// `manual`, or the name of a service.
+    pub kind: String,
+    /// `pending`, `approved`, `rejected`.
+    pub status: String,
+    /// Unix microseconds.
+    pub updated_at: i64,
+}
+
+/// What is known of an asset and seldom asked for.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct AssetDetails {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub moderation: Vec<Moderation>,
+    /// Rules of access as they were given, with their times in ISO form; any that holds opens the asset.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub access_control: Vec<serde_json::Value>,
+    /// Named regions: points in pixels.
+    #[serde(skip_serializing_if = "serde_json::Map::is_empty")]
+    pub regions: serde_json::Map<String, serde_json::Value>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub quality_override: String,
+    /// Lines that delivery adds to its headers.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub headers: String,
+    /// Blocks of analysis by their name in answers: `colors`, `phash`, `image_metadata`.
+    #[serde(skip_serializing_if = "serde_json::Map::is_empty")]
+    pub analysis: serde_json::Map<String, serde_json::Value>,
+    /// What a prober found in a video or sound file, by name in answers.
+    #[serde(skip_serializing_if = "serde_json::Map::is_empty")]
+    pub video: serde_json::Map<String, serde_json::Value>,
+    /// Pages or frames of the file; zero counts as one.
+    pub pages: u32,
+    /// When single aspects changed, in Unix microseconds, by their name in answers: `tags_updated_at`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub touched: BTreeMap<String, i64>,
+}
+
+impl Asset {
+    /// The asset that an upload makes where there was `old`, or nothing. It keeps id and creation time; its version
+    /// grows by at least one. `None` when the version cannot grow.
+    pub fn uploaded(new: &NewAsset, old: Option<&Asset>) -> Option<Asset> {
+        let now = u64::try_from(new.uploaded_at.unix_seconds()).unwrap_or(0);
+        let version = match old {
+            None => now,
+            Some(old) => now.max(old.version.checked_add(1)?),
+        };
+        Some(Asset {
+            id: old.map_or_else(AssetId::random, |old| old.id.clone()),
+            key: new.key.clone(),
+            version,
+            version_id: VersionId::random(),
+            format: new.format.clone(),
+            stored_size: new.stored_size,
+            upright_size: new.orientation.upright(new.stored_size),
+            orientation: new.orientation,
+            has_alpha: new.has_alpha,
+            bytes: new.bytes,
+            etag: new.etag.clone(),
+            blob: new.blob.clone(),
+            created_at: old.map_or(new.uploaded_at, |old| old.created_at),
+            uploaded_at: new.uploaded_at,
+            original_filename: new.original_filename.clone(),
+            tags: new.tags.clone(),
+            context: new.context.clone(),
+            faces: new.faces.clone(),
+            face_coordinates: new.face_coordinates.clone(),
+            custom_coordinates: new.custom_coordinates.clone(),
+            api_key: new.api_key.clone(),
+            access_mode: new.access_mode,
+            asset_folder: new.asset_folder.clone(),
+            display_name: new.display_name.clone(),
+            metadata: new.metadata.clone(),
+            details: new.details.clone(),
+            updated_at: new.uploaded_at,
+            placeholder: false,
+            backed_up: new.backup || old.is_some_and(|old| old.backed_up),
+        })
+    }
 }
 
 /// What an upload brings; the catalog adds identity and version, see `Catalog::put_asset`.
@@ -211,6 +313,28 @@ pub struct NewAsset {
     pub custom_coordinates: Vec<Region>,
     pub api_key: String,
     pub access_mode: AccessMode,
+    pub asset_folder: String,
+    pub display_name: String,
+    pub metadata: Metadata,
+    pub details: AssetDetails,
+    /// Whether this version is to be kept when it is overwritten or deleted.
+    pub backup: bool,
+}
+
+/// A version that was kept as a backup.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AssetVersion {
+    pub asset: AssetId,
+    pub version_id: VersionId,
+    pub version: u64,
+    pub blob: BlobKey,
+    pub bytes: u64,
+    pub uploaded_at: Timestamp,
+    pub format: String,
+    pub stored_size: PixelSize,
+    pub orientation: Orientation,
+    pub has_alpha: bool,
+    pub etag: String,
 }
 
 #[cfg(test)]

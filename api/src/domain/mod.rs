@@ -9,7 +9,8 @@ mod usage;
 
 pub use account::{ApiKey, Cloud, CloudName, Secret};
 pub use asset::{
-    AccessMode, Asset, AssetKey, DeliveryType, NewAsset, Orientation, PixelSize, PublicId, Region, ResourceType,
+    AccessMode, Asset, AssetDetails, AssetKey, AssetVersion, DeliveryType, Metadata, Moderation, NewAsset, Orientation,
+    PixelSize, PublicId, Region, ResourceType,
 };
 pub use derived::{Derived, DerivedKey};
 pub use ids::{AssetId, BlobKey, CloudId, VersionId};

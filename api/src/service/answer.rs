@@ -140,7 +140,7 @@ impl UploadAnswer {
         let mut url = format!("{}/{}/{}/{}", self.public_base_url, self.cloud, key.resource_type, key.delivery_type);
         let derived = !transformation.is_empty();
         let signed = match key.delivery_type {
-            DeliveryType::Upload => false,
+            DeliveryType::Upload | DeliveryType::Text | DeliveryType::Sprite | DeliveryType::Multi => false,
             DeliveryType::Private => !derived,
             DeliveryType::Authenticated => true,
         };

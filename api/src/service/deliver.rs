@@ -209,7 +209,9 @@ impl Delivery {
         let required = match asset.key.delivery_type {
             DeliveryType::Authenticated => true,
             DeliveryType::Private => !is_derived,
-            DeliveryType::Upload => asset.access_mode == AccessMode::Authenticated,
+            DeliveryType::Upload | DeliveryType::Text | DeliveryType::Sprite | DeliveryType::Multi => {
+                asset.access_mode == AccessMode::Authenticated
+            }
         };
         let Some(given) = &address.signature else {
             return if required { Err(DeliveryError::Unauthorized("deny or ACL failure".into())) } else { Ok(()) };

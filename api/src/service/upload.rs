@@ -263,6 +263,11 @@ impl Parts {
             custom_coordinates: clamp(&params.custom_coordinates),
             api_key: caller.key.key.clone(),
             access_mode: AccessMode::Public,
+            asset_folder: String::new(),
+            display_name: String::new(),
+            metadata: Default::default(),
+            details: Default::default(),
+            backup: false,
         };
         let put = match self.catalog.put_asset(&asset, params.overwrite).await {
             Ok(put) => put,

@@ -93,31 +93,7 @@ impl Catalog for TestCatalog {
             return Ok(PutAsset { asset, outcome: PutOutcome::Existing, freed_blobs });
         }
         let old = position.map(|position| assets.remove(position));
-        let seconds = new.uploaded_at.unix_seconds() as u64;
-        let asset = Asset {
-            id: old.as_ref().map_or_else(AssetId::random, |old| old.id.clone()),
-            key: new.key.clone(),
-            version: old.as_ref().map_or(seconds, |old| seconds.max(old.version + 1)),
-            version_id: VersionId::random(),
-            format: new.format.clone(),
-            stored_size: new.stored_size,
-            upright_size: new.orientation.upright(new.stored_size),
-            orientation: new.orientation,
-            has_alpha: new.has_alpha,
-            bytes: new.bytes,
-            etag: new.etag.clone(),
-            blob: new.blob.clone(),
-            created_at: old.as_ref().map_or(new.uploaded_at, |old| old.created_at),
-            uploaded_at: new.uploaded_at,
-            original_filename: new.original_filename.clone(),
-            tags: new.tags.clone(),
-            context: new.context.clone(),
-            faces: new.faces.clone(),
-            face_coordinates: new.face_coordinates.clone(),
-            custom_coordinates: new.custom_coordinates.clone(),
-            api_key: new.api_key.clone(),
-            access_mode: new.access_mode,
-        };
+        let asset = Asset::uploaded(new, old.as_ref()).unwrap();
         assets.push(asset.clone());
         let outcome = if old.is_some() { PutOutcome::Overwritten } else { PutOutcome::Created };
         let freed_blobs: Vec<BlobKey> = old.into_iter().map(|old| old.blob).collect();

@@ -44,6 +44,11 @@ fn assert_brings(asset: &Asset, new: &NewAsset) {
         custom_coordinates: asset.custom_coordinates.clone(),
         api_key: asset.api_key.clone(),
         access_mode: asset.access_mode,
+        asset_folder: asset.asset_folder.clone(),
+        display_name: asset.display_name.clone(),
+        metadata: asset.metadata.clone(),
+        details: asset.details.clone(),
+        backup: asset.backed_up,
     };
     assert_eq!(&again, new);
     assert_eq!(asset.upright_size, new.orientation.upright(new.stored_size));

@@ -136,7 +136,9 @@ pub(super) async fn settle(transaction: &Transaction<'_>, blobs: BTreeSet<BlobKe
     query(transaction, lock, &[&texts]).await?;
     let named = "SELECT blob FROM unnest($1::text[]) AS touched (blob)
                  WHERE EXISTS (SELECT FROM assets WHERE assets.blob = touched.blob)
-                    OR EXISTS (SELECT FROM derived WHERE derived.blob = touched.blob)";
+                    OR EXISTS (SELECT FROM derived WHERE derived.blob = touched.blob)
+                    OR EXISTS (SELECT FROM asset_versions WHERE asset_versions.blob = touched.blob)
+                    OR EXISTS (SELECT FROM chunks WHERE chunks.blob = touched.blob)";
     let named: BTreeSet<BlobKey> =
         query(transaction, named, &[&texts]).await?.iter().map(read_blob).collect::<Work<_>>()?;
     let texts: Vec<&str> = named.iter().map(BlobKey::as_str).collect();

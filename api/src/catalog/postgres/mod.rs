@@ -6,15 +6,17 @@ mod clouds;
 mod derived;
 mod open;
 mod row;
+mod session;
 mod usage;
 
 use async_trait::async_trait;
 use deadpool_postgres::{Client, Pool, Transaction};
+use futures::FutureExt;
 use tokio_postgres::{Row, types::ToSql};
 
 use super::{
-    AssetCursor, AssetPage, Catalog, CatalogError, DeletedAsset, EvictedDerived, PutAsset, PutDerived, Result, record,
-    seal::Sealer,
+    AssetCursor, AssetPage, Catalog, CatalogError, DeletedAsset, EvictedDerived, PutAsset, PutDerived, Result, library,
+    record, seal::Sealer,
 };
 use crate::domain::{
     ApiKey, Asset, AssetId, AssetKey, BlobKey, Cloud, CloudId, CloudName, Day, Derived, DerivedKey, NewAsset, Region,
@@ -119,15 +121,29 @@ impl Catalog for PostgresCatalog {
     }
 
     async fn put_asset(&self, asset: &NewAsset, overwrite: bool) -> Result<PutAsset> {
-        self.transact("record an upload", async |transaction| assets::put(transaction, asset, overwrite).await).await
+        let asset = asset.clone();
+        self.session("record an upload", true, move |sql| {
+            async move { library::assets::put(sql, &asset, overwrite).await }.boxed()
+        })
+        .await
     }
 
     async fn asset(&self, key: &AssetKey) -> Result<Option<Asset>> {
-        assets::find(self, key).await
+        let key = key.clone();
+        Ok(self
+            .session("find an asset", false, move |sql| async move { library::assets::find(sql, &key).await }.boxed())
+            .await?
+            .filter(|asset| !asset.placeholder))
     }
 
     async fn asset_by_id(&self, id: &AssetId) -> Result<Option<Asset>> {
-        assets::find_by_id(self, id).await
+        let id = id.clone();
+        Ok(self
+            .session("find an asset", false, move |sql| {
+                async move { library::assets::find_by_id(sql, &id).await }.boxed()
+            })
+            .await?
+            .filter(|asset| !asset.placeholder))
     }
 
     async fn set_faces(&self, id: &AssetId, version_id: &VersionId, faces: &[Region]) -> Result<bool> {
@@ -137,7 +153,11 @@ impl Catalog for PostgresCatalog {
     }
 
     async fn delete_asset(&self, key: &AssetKey) -> Result<Option<DeletedAsset>> {
-        self.transact("delete an asset", async |transaction| assets::delete(transaction, key).await).await
+        let key = key.clone();
+        self.session("delete an asset", true, move |sql| {
+            async move { library::removal::delete(sql, &key).await }.boxed()
+        })
+        .await
     }
 
     async fn list_assets(&self, cloud: &CloudId, limit: u32, after: Option<&AssetCursor>) -> Result<AssetPage> {
@@ -192,7 +212,8 @@ impl Catalog for PostgresCatalog {
     }
 
     async fn referenced(&self, blob: &BlobKey) -> Result<bool> {
-        let sql = "SELECT 1 FROM assets WHERE blob = $1 UNION ALL SELECT 1 FROM derived WHERE blob = $1 LIMIT 1";
+        let sql = "SELECT 1 FROM assets WHERE blob = $1 UNION ALL SELECT 1 FROM derived WHERE blob = $1
+                   UNION ALL SELECT 1 FROM asset_versions WHERE blob = $1 UNION ALL SELECT 1 FROM chunks WHERE blob = $1 LIMIT 1";
         Ok(!self.query("look for uses of a blob", sql, &[&blob.as_str()]).await?.is_empty())
     }
 

@@ -31,6 +31,7 @@ const MIGRATION_LOCK: i64 = i64::from_be_bytes(*b"tintype1");
 const MIGRATIONS: &[Migration] = &[
     Migration { number: 1, name: "foundation", sql: include_str!("migrations/0001_foundation.sql") },
     Migration { number: 2, name: "derived_by_use", sql: include_str!("migrations/0002_derived_by_use.sql") },
+    Migration { number: 3, name: "library", sql: include_str!("migrations/0003_library.sql") },
 ];
 
 /// A pool for `url`; nothing is connected yet.

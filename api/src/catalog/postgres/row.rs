@@ -92,6 +92,7 @@ impl Value {
             Self::OptionalNumber(number) => number,
             Self::Flag(flag) => flag,
             Self::Bytes(bytes) => bytes,
+            Self::Null => &None::<String>,
         }
     }
 }

@@ -126,7 +126,8 @@ pub(super) fn settle(transaction: &Transaction<'_>, blobs: BTreeSet<BlobKey>) ->
 }
 
 pub(super) fn referenced(transaction: &Transaction<'_>, blob: &BlobKey) -> Work<bool> {
-    let sql = "SELECT 1 FROM assets WHERE blob = ?1 UNION ALL SELECT 1 FROM derived WHERE blob = ?1";
+    let sql = "SELECT 1 FROM assets WHERE blob = ?1 UNION ALL SELECT 1 FROM derived WHERE blob = ?1
+               UNION ALL SELECT 1 FROM asset_versions WHERE blob = ?1 UNION ALL SELECT 1 FROM chunks WHERE blob = ?1";
     Ok(transaction.prepare_cached(sql)?.exists([blob.as_str()])?)
 }
 

@@ -6,18 +6,20 @@ mod clouds;
 mod derived;
 mod open;
 mod row;
+mod session;
 mod usage;
 
 use std::{path::Path, sync::Arc};
 
 use async_trait::async_trait;
+use futures::FutureExt;
 use parking_lot::Mutex;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
-    AssetCursor, AssetPage, Catalog, CatalogError, DeletedAsset, EvictedDerived, PutAsset, PutDerived, Result, record,
-    seal::Sealer,
+    AssetCursor, AssetPage, Catalog, CatalogError, DeletedAsset, EvictedDerived, PutAsset, PutDerived, Result, library,
+    record, seal::Sealer,
 };
 use crate::domain::{
     ApiKey, Asset, AssetId, AssetKey, BlobKey, Cloud, CloudId, CloudName, Day, Derived, DerivedKey, NewAsset, Region,
@@ -83,21 +85,23 @@ impl Connections {
         Self { idle_count: Arc::new(Semaphore::new(connections.len())), idle: Arc::new(Mutex::new(connections)) }
     }
 
-    /// Waits for an idle connection without holding a thread, then works on it where it may block.
+    /// Waits for an idle connection without holding a thread.
+    async fn lend(&self) -> Result<(OwnedSemaphorePermit, Arc<Mutex<Vec<Connection>>>)> {
+        let permit = Arc::clone(&self.idle_count).acquire_owned().await.map_err(|_| gone())?;
+        Ok((permit, Arc::clone(&self.idle)))
+    }
+
+    /// Waits for an idle connection, then works on it where it may block.
     async fn transact<T: Send + 'static>(
         &self,
         operation: &'static str,
         behavior: TransactionBehavior,
         work: impl FnOnce(&Transaction<'_>) -> Work<T> + Send + 'static,
     ) -> Result<T> {
-        let gone = || CatalogError::Unavailable("it is closed".to_owned());
-        let permit = Arc::clone(&self.idle_count).acquire_owned().await.map_err(|_| gone())?;
-        let idle = Arc::clone(&self.idle);
+        let (permit, idle) = self.lend().await?;
         blocking(operation, move || {
-            let connection = idle.lock().pop().ok_or_else(gone)?;
-            // Fields are dropped in order: the connection is idle again before its permit is.
-            let mut lent = Lent { connection: Some(connection), idle, _permit: permit };
-            let Some(connection) = lent.connection.as_mut() else { return Err(gone()) };
+            let mut lent = Lent::take(permit, idle)?;
+            let connection = lent.connection()?;
             let outcome = (|| {
                 let transaction = connection.transaction_with_behavior(behavior)?;
                 let value = work(&transaction)?;
@@ -114,7 +118,23 @@ impl Connections {
 struct Lent {
     connection: Option<Connection>,
     idle: Arc<Mutex<Vec<Connection>>>,
-    _permit: tokio::sync::OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
+}
+
+fn gone() -> CatalogError {
+    CatalogError::Unavailable("it is closed".to_owned())
+}
+
+impl Lent {
+    fn take(permit: OwnedSemaphorePermit, idle: Arc<Mutex<Vec<Connection>>>) -> Result<Self> {
+        let connection = idle.lock().pop().ok_or_else(gone)?;
+        // Fields are dropped in order: the connection is idle again before its permit is.
+        Ok(Lent { connection: Some(connection), idle, _permit: permit })
+    }
+
+    fn connection(&mut self) -> Result<&mut Connection> {
+        self.connection.as_mut().ok_or_else(gone)
+    }
 }
 
 impl Drop for Lent {
@@ -175,17 +195,28 @@ impl Catalog for SqliteCatalog {
 
     async fn put_asset(&self, asset: &NewAsset, overwrite: bool) -> Result<PutAsset> {
         let asset = asset.clone();
-        self.write("record an upload", move |transaction| assets::put(transaction, &asset, overwrite)).await
+        self.session("record an upload", true, move |sql| {
+            async move { library::assets::put(sql, &asset, overwrite).await }.boxed()
+        })
+        .await
     }
 
     async fn asset(&self, key: &AssetKey) -> Result<Option<Asset>> {
         let key = key.clone();
-        self.read("find an asset", move |transaction| assets::find(transaction, &key)).await
+        Ok(self
+            .session("find an asset", false, move |sql| async move { library::assets::find(sql, &key).await }.boxed())
+            .await?
+            .filter(|asset| !asset.placeholder))
     }
 
     async fn asset_by_id(&self, id: &AssetId) -> Result<Option<Asset>> {
-        let id = id.to_string();
-        self.read("find an asset", move |transaction| assets::find_by_id(transaction, &id)).await
+        let id = id.clone();
+        Ok(self
+            .session("find an asset", false, move |sql| {
+                async move { library::assets::find_by_id(sql, &id).await }.boxed()
+            })
+            .await?
+            .filter(|asset| !asset.placeholder))
     }
 
     async fn set_faces(&self, id: &AssetId, version_id: &VersionId, faces: &[Region]) -> Result<bool> {
@@ -195,7 +226,10 @@ impl Catalog for SqliteCatalog {
 
     async fn delete_asset(&self, key: &AssetKey) -> Result<Option<DeletedAsset>> {
         let key = key.clone();
-        self.write("delete an asset", move |transaction| assets::delete(transaction, &key)).await
+        self.session("delete an asset", true, move |sql| {
+            async move { library::removal::delete(sql, &key).await }.boxed()
+        })
+        .await
     }
 
     async fn list_assets(&self, cloud: &CloudId, limit: u32, after: Option<&AssetCursor>) -> Result<AssetPage> {

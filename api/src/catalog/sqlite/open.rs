@@ -22,6 +22,7 @@ const N_PREPARED: usize = 64;
 const MIGRATIONS: &[Migration] = &[
     Migration { number: 1, name: "foundation", sql: include_str!("migrations/0001_foundation.sql") },
     Migration { number: 2, name: "derived_by_use", sql: include_str!("migrations/0002_derived_by_use.sql") },
+    Migration { number: 3, name: "library", sql: include_str!("migrations/0003_library.sql") },
 ];
 
 /// The connection that writes, after it has brought the schema up to date and verified the key.

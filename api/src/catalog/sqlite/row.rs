@@ -86,6 +86,7 @@ impl ToSql for Value {
             Self::OptionalNumber(number) => number.to_sql(),
             Self::Flag(flag) => Ok(ToSqlOutput::Owned(SqlValue::Integer(i64::from(*flag)))),
             Self::Bytes(bytes) => bytes.to_sql(),
+            Self::Null => Ok(ToSqlOutput::Owned(SqlValue::Null)),
         }
     }
 }

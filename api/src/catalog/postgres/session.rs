@@ -1,0 +1,99 @@
+//! Statements that are written for both databases, on PostgreSQL.
+
+use deadpool_postgres::Transaction;
+use futures::future::BoxFuture;
+use tokio_postgres::{Row, types::Type};
+
+use super::{
+    super::{
+        CatalogError, Result,
+        record::{Columns, Value},
+        sql::{Dialect, Record, Sql, numbered},
+    },
+    PostgresCatalog, Work, client,
+    row::{Failure, parameters},
+};
+
+/// One transaction.
+struct Session<'t> {
+    transaction: &'t Transaction<'t>,
+    operation: &'static str,
+}
+
+fn record(row: &Row) -> Work<Record> {
+    let mut record = Vec::with_capacity(row.len());
+    for (column, kind) in row.columns().iter().enumerate() {
+        record.push(match *kind.type_() {
+            Type::TEXT | Type::VARCHAR | Type::NAME => row.optional_text(column)?.map_or(Value::Null, Value::Text),
+            Type::INT8 => row.optional_number(column)?.map_or(Value::Null, Value::Number),
+            Type::INT4 => {
+                let number: Option<i32> = row.try_get(column).map_err(Failure::Column)?;
+                number.map_or(Value::Null, |number| Value::Number(number.into()))
+            }
+            Type::BOOL => Value::Flag(row.flag(column)?),
+            Type::BYTEA => Value::Bytes(row.bytes(column)?),
+            ref other => return Err(CatalogError::Corrupt(format!("column {column} is a {other}")).into()),
+        });
+    }
+    Ok(Record(record))
+}
+
+impl Session<'_> {
+    async fn rows(&self, sql: &str, values: &[Value], keep: bool) -> Work<Vec<Record>> {
+        let sql = numbered(sql);
+        let rows = if keep {
+            self.transaction.query(&self.transaction.prepare_cached(&sql).await?, &parameters(values)).await?
+        } else {
+            self.transaction.query(&sql, &parameters(values)).await?
+        };
+        rows.iter().map(record).collect()
+    }
+
+    async fn run(&self, sql: &str, values: &[Value], keep: bool) -> Work<u64> {
+        let sql = numbered(sql);
+        Ok(if keep {
+            self.transaction.execute(&self.transaction.prepare_cached(&sql).await?, &parameters(values)).await?
+        } else {
+            self.transaction.execute(&sql, &parameters(values)).await?
+        })
+    }
+}
+
+impl Sql for Session<'_> {
+    fn dialect(&self) -> Dialect {
+        Dialect::Postgres
+    }
+
+    fn query<'a>(&'a mut self, sql: &'a str, values: &'a [Value]) -> BoxFuture<'a, Result<Vec<Record>>> {
+        Box::pin(async move { self.rows(sql, values, true).await.map_err(|failure| failure.during(self.operation)) })
+    }
+
+    fn query_once<'a>(&'a mut self, sql: &'a str, values: &'a [Value]) -> BoxFuture<'a, Result<Vec<Record>>> {
+        Box::pin(async move { self.rows(sql, values, false).await.map_err(|failure| failure.during(self.operation)) })
+    }
+
+    fn execute<'a>(&'a mut self, sql: &'a str, values: &'a [Value]) -> BoxFuture<'a, Result<u64>> {
+        Box::pin(async move { self.run(sql, values, true).await.map_err(|failure| failure.during(self.operation)) })
+    }
+
+    fn execute_once<'a>(&'a mut self, sql: &'a str, values: &'a [Value]) -> BoxFuture<'a, Result<u64>> {
+        Box::pin(async move { self.run(sql, values, false).await.map_err(|failure| failure.during(self.operation)) })
+    }
+}
+
+impl PostgresCatalog {
+    /// Runs `work` as one transaction of level READ COMMITTED.
+    pub(in crate::catalog) async fn session<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        write: bool,
+        work: impl for<'a> FnOnce(&'a mut dyn Sql) -> BoxFuture<'a, Result<T>> + Send + 'static,
+    ) -> Result<T> {
+        let mut client = client(&self.pool).await?;
+        let failed = |error: tokio_postgres::Error| Failure::from(error).during(operation);
+        let transaction = client.build_transaction().read_only(!write).start().await.map_err(failed)?;
+        let value = work(&mut Session { transaction: &transaction, operation }).await?;
+        transaction.commit().await.map_err(failed)?;
+        Ok(value)
+    }
+}
