@@ -2,6 +2,7 @@
 
 use crate::auth::signature::SignaturePolicy;
 
+use crate::catalog::library::Library;
 use crate::catalog::postgres::PostgresCatalog;
 use crate::catalog::sqlite::SqliteCatalog;
 use crate::catalog::{Catalog, CatalogError};
@@ -16,9 +17,10 @@ use crate::probe;
 use crate::service::deliver::{Delivery, DeliveryCache, DeliverySettings};
 use crate::service::derive::Deriver;
 use crate::service::keep::{DerivedKeeper, Uses};
+use crate::service::library::{self, LibraryService};
 use crate::service::meter::Meter;
 use crate::service::renderer::{EagerRenderer, UploadedPictures};
-use crate::service::upload::{UploadService, UploadSettings};
+use crate::service::upload::{Changed, UploadService, UploadSettings};
 use crate::storage::{BlobStore, FsStore};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -79,13 +81,49 @@ pub fn profile(config: &Config) -> Profile {
     }
 }
 
+/// The server's records, as both of their faces.
+#[derive(Clone)]
+pub struct Records {
+    pub catalog: Arc<dyn Catalog>,
+    pub library: Library,
+}
+
+impl<C: Catalog + 'static> From<Arc<C>> for Records
+where
+    Library: From<Arc<C>>,
+{
+    fn from(catalog: Arc<C>) -> Self {
+        Records { library: Library::from(catalog.clone()), catalog }
+    }
+}
+
 /// Opens the catalog, creating and migrating it as needed.
-pub async fn open_catalog(config: &Config) -> Result<Arc<dyn Catalog>, AppError> {
+pub async fn open_records(config: &Config) -> Result<Records, AppError> {
     let key = secret_key::load_or_create(&config.secret_key_file)?;
-    Ok(match &config.catalog {
-        CatalogConfig::Sqlite(path) => Arc::new(SqliteCatalog::open(path, key).await?),
-        CatalogConfig::Postgres(url) => Arc::new(PostgresCatalog::open(url.expose(), key).await?),
-    })
+    let records: Records = match &config.catalog {
+        CatalogConfig::Sqlite(path) => Arc::new(SqliteCatalog::open(path, key).await?).into(),
+        CatalogConfig::Postgres(url) => Arc::new(PostgresCatalog::open(url.expose(), key).await?).into(),
+    };
+    bring_index_up_to_date(&records).await?;
+    Ok(records)
+}
+
+/// As [`open_records`], for those that only need the catalog.
+pub async fn open_catalog(config: &Config) -> Result<Arc<dyn Catalog>, AppError> {
+    Ok(open_records(config).await?.catalog)
+}
+
+/// What assets are found by was written by other rules, or not at all, when this differs.
+const INDEX_REVISION: &str = "1";
+
+async fn bring_index_up_to_date(records: &Records) -> Result<(), AppError> {
+    const NAME: &str = "index_revision";
+    if records.catalog.setting(NAME).await?.as_deref() != Some(INDEX_REVISION) {
+        let assets = records.library.reindex().await?;
+        tracing::info!(assets, "assets were indexed");
+        records.catalog.set_setting(NAME, INDEX_REVISION).await?;
+    }
+    Ok(())
 }
 
 /// Opens the folder of blobs.
@@ -155,19 +193,20 @@ impl App {
     pub async fn open(config: Config) -> Result<App, AppError> {
         std::fs::create_dir_all(&config.data_dir)
             .map_err(|error| AppError::Demo(format!("cannot create {}: {error}", config.data_dir.display())))?;
-        let catalog = open_catalog(&config).await?;
+        let records = open_records(&config).await?;
         let blobs = open_store(&config).await?;
         let chosen = choose_renderer_of(&config)?;
-        Self::assemble(config, catalog, blobs, chosen).await
+        Self::assemble(config, records, blobs, chosen).await
     }
 
     /// Joins given stores and a given renderer.
     pub async fn assemble(
         config: Config,
-        catalog: Arc<dyn Catalog>,
+        records: Records,
         blobs: Arc<dyn BlobStore>,
         chosen: Choice,
     ) -> Result<App, AppError> {
+        let Records { catalog, library } = records;
         let limits = limits(&config);
         let detector = FaceDetector::new().map_err(|error| AppError::Renderer(error.to_string()))?;
         let memory = config.memory(chosen.backend.is_some());
@@ -206,17 +245,32 @@ impl App {
                 retry_after: RETRY_AFTER,
             },
         );
-        let changed = cache.clone();
+        let forgetful = cache.clone();
+        let changed: Changed = Arc::new(move |cloud| forgetful.invalidate(cloud));
+        let eager = Arc::new(EagerRenderer::new(deriver.clone(), meter.clone(), RETRY_AFTER));
+        let signature_policy = SignaturePolicy { accept_v1: config.http.accept_signature_v1 };
+        let library = LibraryService::new(library::Parts {
+            catalog: catalog.clone(),
+            library,
+            blobs: blobs.clone(),
+            eager: eager.clone(),
+            changed: changed.clone(),
+            public_base_url: config.http.public_base_url.clone(),
+            limits: library::MediaLimits {
+                max_upload_bytes: config.http.max_upload_bytes,
+                max_pixels: config.render.max_source_pixels,
+            },
+        });
         let uploads = UploadService::new(
             catalog.clone(),
             blobs,
             Arc::new(UploadedPictures::new(scheduler.clone(), limits)),
-            Arc::new(EagerRenderer::new(deriver.clone(), meter.clone(), RETRY_AFTER)),
-            Arc::new(move |cloud| changed.invalidate(cloud)),
+            eager,
+            changed,
             UploadSettings {
                 public_base_url: config.http.public_base_url.clone(),
                 max_upload_bytes: config.http.max_upload_bytes,
-                policy: SignaturePolicy { accept_v1: config.http.accept_signature_v1 },
+                policy: signature_policy,
                 max_uploads: 256,
                 inspect_budget_bytes: memory.uploads,
             },
@@ -224,6 +278,9 @@ impl App {
         let renderer = chosen.reason.clone();
         let state = HttpState {
             upload: uploads.clone(),
+            library,
+            rate: Arc::default(),
+            signature_policy,
             deliver: Arc::new(delivery),
             metrics: Arc::new(Metrics {
                 scheduler: scheduler.clone(),

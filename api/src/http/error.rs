@@ -2,7 +2,9 @@
 
 use super::body::BodyError;
 use super::form::FormError;
+use crate::catalog::CatalogError;
 use crate::service::access::AccessError;
+use crate::service::call::ApiError;
 use crate::service::deliver_types::DeliveryError;
 use crate::service::pictures::PictureError;
 use crate::service::upload::UploadError;
@@ -133,6 +135,31 @@ impl From<UploadError> for HttpError {
     }
 }
 
+impl From<ApiError> for HttpError {
+    fn from(error: ApiError) -> Self {
+        let (status, message) = match error {
+            ApiError::BadRequest(message) => (StatusCode::BAD_REQUEST, message),
+            ApiError::Unauthorized(message) => (StatusCode::UNAUTHORIZED, message),
+            ApiError::Forbidden(message) => (StatusCode::FORBIDDEN, message),
+            ApiError::NotFound(message) => (StatusCode::NOT_FOUND, message),
+            ApiError::Conflict(message) => (StatusCode::CONFLICT, message),
+            // What the original answers where an add-on was not bought.
+            ApiError::NotSubscribed(message) => {
+                (StatusCode::from_u16(420).unwrap_or(StatusCode::TOO_MANY_REQUESTS), message)
+            }
+            ApiError::Access(error) => return error.into(),
+            ApiError::Upload(error) => return error.into(),
+            ApiError::Catalog(CatalogError::Invalid { what, reason }) => {
+                (StatusCode::BAD_REQUEST, format!("{what} is invalid: {reason}"))
+            }
+            ApiError::Catalog(error) => return Self::internal(&error),
+            ApiError::Storage(error) => return Self::internal(&error),
+            ApiError::Internal(detail) => return Self::internal(&detail),
+        };
+        Self::new(status, message)
+    }
+}
+
 impl From<AccessError> for HttpError {
     fn from(error: AccessError) -> Self {
         let status = match &error {
@@ -147,6 +174,7 @@ impl From<AccessError> for HttpError {
             | AccessError::WrongSecret
             | AccessError::DisabledKey
             | AccessError::InvalidToken
+            | AccessError::MissingHeader
             | AccessError::InvalidHeader(_)
             | AccessError::Signature(_) => StatusCode::UNAUTHORIZED,
         };

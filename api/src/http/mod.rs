@@ -1,30 +1,33 @@
 //! HTTP: routes, limits and headers. The only folder that knows axum.
 
+pub mod api;
 pub mod body;
 pub mod data_uri;
 pub mod delivery;
 pub mod error;
 pub mod express;
 pub mod form;
+pub mod rate;
 pub mod response;
 pub mod serve;
 pub mod upload;
 
+use crate::auth::signature::SignaturePolicy;
 use crate::service::deliver_types::Deliver;
-use crate::service::upload::{UploadKind, UploadService};
+use crate::service::library::LibraryService;
+use crate::service::upload::UploadService;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, CACHE_CONTROL, CONTENT_TYPE, HeaderName,
     X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, Response, StatusCode};
 use error::HttpError;
 use futures::FutureExt;
-use percent_encoding::percent_decode_str;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -42,6 +45,9 @@ pub trait MetricsText: Send + Sync {
 #[derive(Clone)]
 pub struct HttpState {
     pub upload: UploadService,
+    pub library: LibraryService,
+    pub rate: Arc<rate::AdminRate>,
+    pub signature_policy: SignaturePolicy,
     pub deliver: Arc<dyn Deliver>,
     pub metrics: Arc<dyn MetricsText>,
     /// How long the server may work on one request after it has read it.
@@ -83,51 +89,9 @@ async fn route(state: &HttpState, parts: &Parts, body: Body) -> Response<Body> {
         "/live" => fixed(parts, "text/plain; charset=utf-8", || "ok\n".to_owned()),
         "/metrics" => fixed(parts, "text/plain; version=0.0.4; charset=utf-8", || state.metrics.render()),
         _ => match path.strip_prefix("/v1_1").or_else(|| path.strip_prefix("/v2")) {
-            Some(rest) if rest.is_empty() || rest.starts_with('/') => match api(state, parts, body).await {
-                Ok(response) => response,
-                Err(error) => {
-                    let not_allowed = error.status == StatusCode::METHOD_NOT_ALLOWED;
-                    let mut response = error.into_api_response();
-                    if not_allowed {
-                        response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST, OPTIONS"));
-                    }
-                    response
-                }
-            },
+            Some(rest) if rest.is_empty() || rest.starts_with('/') => api::answer(state, parts, body).await,
             _ => delivery::deliver(state, parts).await,
         },
-    }
-}
-
-/// The routes of `/v1_1`. The path is decoded once and whole: one SDK encodes the slashes between its parts.
-async fn api(state: &HttpState, parts: &Parts, body: Body) -> Result<Response<Body>, HttpError> {
-    let raw = parts.uri.path();
-    let path = match percent_decode_str(raw).decode_utf8() {
-        Ok(path) => path,
-        Err(_) => return Err(upload::refuse(body, HttpError::bad_request("The path is not UTF-8")).await),
-    };
-    let segments: Vec<&str> = path.trim_matches('/').split('/').filter(|segment| !segment.is_empty()).collect();
-    let (cloud, kind) = match segments.as_slice() {
-        ["v1_1", cloud, "image", "upload"] => (*cloud, Ok(UploadKind::Image)),
-        ["v1_1", cloud, "auto", "upload"] | ["v1_1", cloud, "upload"] => (*cloud, Ok(UploadKind::Auto)),
-        ["v1_1", cloud, "video", "upload"] => (*cloud, Err("Video")),
-        ["v1_1", cloud, "raw", "upload"] => (*cloud, Err("Raw")),
-        _ => {
-            let shown: String = path.chars().take(200).collect();
-            let message = format!("{} {shown} is not supported by this server yet", parts.method);
-            return Err(upload::refuse(body, HttpError::new(StatusCode::NOT_FOUND, message)).await);
-        }
-    };
-    if parts.method != Method::POST {
-        let message = format!("{} is not allowed here, use POST", parts.method);
-        return Err(upload::refuse(body, HttpError::new(StatusCode::METHOD_NOT_ALLOWED, message)).await);
-    }
-    match kind {
-        Ok(kind) => upload::upload(state, parts, body, cloud, kind).await,
-        Err(name) => {
-            let message = format!("{name} uploads are not supported by this server yet");
-            Err(upload::refuse(body, HttpError::bad_request(message)).await)
-        }
     }
 }
 

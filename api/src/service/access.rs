@@ -27,6 +27,9 @@ pub enum AccessError {
     DisabledKey,
     #[error("Invalid token")]
     InvalidToken,
+    /// The Admin API needs credentials in a header.
+    #[error("Invalid credentials")]
+    MissingHeader,
     #[error("Invalid credentials: {0}")]
     InvalidHeader(#[from] AuthorizationError),
     #[error(transparent)]

@@ -2,10 +2,12 @@
 
 pub mod access;
 pub mod answer;
+pub mod call;
 pub mod deliver;
 pub mod deliver_types;
 pub mod derive;
 pub mod keep;
+pub mod library;
 pub mod meter;
 pub mod naming;
 pub mod params;

@@ -247,6 +247,26 @@ fn invalid(name: &'static str, value: &str) -> ParamError {
     ParamError::InvalidValue { name, value: value.chars().take(100).collect() }
 }
 
+/// Tags of a comma list: trimmed, without empty entries and duplicates, in order.
+pub fn parse_tags(text: &str) -> Result<Vec<String>, ParamError> {
+    comma_list("tags", Some(&text.to_owned()))
+}
+
+/// Pairs of `k=v|k2=v2`.
+pub fn parse_context(text: &str) -> Result<BTreeMap<String, String>, ParamError> {
+    context(Some(&text.to_owned()))
+}
+
+/// Rectangles of `x,y,w,h|x,y,w,h`.
+pub fn parse_regions(name: &'static str, text: &str) -> Result<Vec<Region>, ParamError> {
+    regions(name, Some(&text.to_owned()))
+}
+
+/// Entries of `eager`.
+pub fn parse_eager(text: &str) -> Result<Vec<EagerEntry>, ParamError> {
+    eager(Some(&text.to_owned()))
+}
+
 /// Trimmed, without empty entries and duplicates, in order.
 fn comma_list(name: &'static str, text: Option<&String>) -> Result<Vec<String>, ParamError> {
     let mut list: Vec<String> = Vec::new();

@@ -2,6 +2,7 @@
 
 use super::access::{self, AccessError, Caller};
 use super::answer::{EagerAnswer, UploadAnswer};
+use super::library::{CloudSettings, View};
 use super::naming::{self, InvalidPublicId};
 use super::params::{self, ParamError, UploadParams};
 use super::pictures::{Eager, PictureError, PictureFacts, Pictures};
@@ -415,11 +416,16 @@ impl Parts {
         // Addresses are signed with the oldest key, whichever key made the call.
         let keys = self.catalog.api_keys(&caller.cloud.id).await?;
         let url_key = keys.into_iter().find(|key| key.enabled).unwrap_or_else(|| caller.key.clone());
+        let settings = CloudSettings::load(&*self.catalog, &caller.cloud.id).await;
+        let folder_mode = settings.map_err(|error| UploadError::Internal(error.to_string()))?.folder_mode;
         Ok(UploadAnswer {
-            public_base_url: self.settings.public_base_url.clone(),
-            cloud: caller.cloud.name.clone(),
+            view: View {
+                public_base_url: self.settings.public_base_url.clone(),
+                cloud: caller.cloud.name.clone(),
+                url_secret: url_key.secret,
+                folder_mode,
+            },
             key: caller.key.clone(),
-            url_secret: url_key.secret,
             asset,
             outcome,
             eager,

@@ -16,8 +16,11 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tintype_api::auth::signature::{Algorithm, SignaturePolicy, Version, sign_params};
 use tintype_api::catalog::Catalog;
+use tintype_api::catalog::library::Library;
+use tintype_api::catalog::sqlite::SqliteCatalog;
 use tintype_api::domain::{ApiKey, Cloud, CloudName, Timestamp};
 use tintype_api::http::{HttpState, MetricsText, router};
+use tintype_api::service::library::{self, LibraryService};
 use tintype_api::service::upload::{UploadService, UploadSettings};
 use tower::ServiceExt;
 
@@ -33,6 +36,7 @@ pub struct TestApp {
     /// A disabled key of the cloud.
     pub disabled_key: ApiKey,
     pub router: Router,
+    _folder: tempfile::TempDir,
 }
 
 struct TestMetrics;
@@ -109,13 +113,27 @@ impl TestApp {
             Arc::new(|_| {}),
             settings,
         );
+        let folder = tempfile::tempdir().unwrap();
+        let records = SqliteCatalog::open(&folder.path().join("library.sqlite"), [7; 32]).await.unwrap();
+        let library = LibraryService::new(library::Parts {
+            catalog: catalog.clone(),
+            library: Library::from(Arc::new(records)),
+            blobs: Arc::new(blobs.clone()),
+            eager: Arc::new(TestEager),
+            changed: Arc::new(|_| {}),
+            public_base_url: "http://localhost:8080".to_owned(),
+            limits: library::MediaLimits { max_upload_bytes: MAX_UPLOAD_BYTES, max_pixels: 1_000_000 },
+        });
         let router = router(HttpState {
             upload,
+            library,
+            rate: Arc::default(),
+            signature_policy: policy,
             deliver: deliver.clone(),
             metrics: Arc::new(TestMetrics),
             request_timeout: Duration::from_millis(500),
         });
-        TestApp { catalog, blobs, deliver, key, foreign_key, disabled_key, router }
+        TestApp { catalog, blobs, deliver, key, foreign_key, disabled_key, router, _folder: folder }
     }
 
     pub async fn send(&self, request: Request<Body>) -> Answer {

@@ -10,6 +10,7 @@ mod doubles;
 mod durable_upload;
 mod express;
 mod http;
+mod library;
 mod memory;
 mod overload;
 mod serve;

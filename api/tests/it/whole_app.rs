@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
-use tintype_api::app::{App, open_catalog, open_store};
+use tintype_api::app::{App, Records, open_records, open_store};
 use tintype_api::catalog::Catalog;
 use tintype_api::config::Config;
 use tintype_api::config::machine::Machine;
@@ -35,6 +35,7 @@ pub struct WholeApp {
     config: Config,
     _folder: TempDir,
     pub catalog: Arc<dyn Catalog>,
+    pub records: Records,
     pub blobs: Arc<dyn BlobStore>,
     pub demo: Demo,
     app: App,
@@ -62,16 +63,17 @@ impl WholeApp {
     }
 
     async fn with_blobs(folder: TempDir, config: Config, blobs: Arc<dyn BlobStore>) -> Self {
-        let catalog = open_catalog(&config).await.unwrap();
+        let records = open_records(&config).await.unwrap();
+        let catalog = records.catalog.clone();
         let demo = find_or_create(catalog.as_ref()).await.unwrap().unwrap();
         assert!(demo.created);
-        let (app, router) = assemble(&config, &catalog, &blobs).await;
-        WholeApp { config, _folder: folder, catalog, blobs, demo, app, router }
+        let (app, router) = assemble(&config, &records, &blobs).await;
+        WholeApp { config, _folder: folder, catalog, records, blobs, demo, app, router }
     }
 
     /// Another process over the same catalog and blobs: its memory is empty, its counters start from 0.
     pub async fn restart(&mut self) {
-        (self.app, self.router) = assemble(&self.config, &self.catalog, &self.blobs).await;
+        (self.app, self.router) = assemble(&self.config, &self.records, &self.blobs).await;
     }
 
     pub async fn send(&self, request: Request<Body>) -> Answer {
@@ -102,6 +104,19 @@ impl WholeApp {
         let answer = self.send(request).await;
         assert_eq!(answer.status, 200, "{}", answer.text());
         answer.json()
+    }
+
+    /// A call of the Admin API with Basic auth: status and JSON.
+    pub async fn admin(&self, method: Method, path: &str, body: Value) -> (u16, Value) {
+        let credentials = basic(&self.demo.key.key, self.demo.key.secret.expose());
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("/v1_1/demo{path}"))
+            .header("authorization", credentials)
+            .header("content-type", "application/json");
+        let body = if body.is_null() { Body::empty() } else { Body::from(body.to_string()) };
+        let answer = self.send(request.body(body).unwrap()).await;
+        (answer.status.as_u16(), answer.json())
     }
 
     pub async fn asset(&self, public_id: &str) -> Asset {
@@ -192,9 +207,9 @@ fn configured_with(more: &[(&str, &str)]) -> (TempDir, Config) {
     (folder, config)
 }
 
-async fn assemble(config: &Config, catalog: &Arc<dyn Catalog>, blobs: &Arc<dyn BlobStore>) -> (App, Router) {
+async fn assemble(config: &Config, records: &Records, blobs: &Arc<dyn BlobStore>) -> (App, Router) {
     let chosen = Choice::cpu_only("a test");
-    let app = App::assemble(config.clone(), catalog.clone(), blobs.clone(), chosen).await.unwrap();
+    let app = App::assemble(config.clone(), records.clone(), blobs.clone(), chosen).await.unwrap();
     let router = router(app.state());
     (app, router)
 }

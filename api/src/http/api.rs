@@ -1,0 +1,333 @@
+//! Routes of the API. The path is decoded once and whole, because one SDK encodes the slashes between its parts; then it is
+//! matched part by part (api.md 7).
+
+use super::HttpState;
+use super::error::HttpError;
+use super::form;
+use super::rate::Remaining;
+use super::upload::{self, json_response, refuse};
+use crate::domain::{AssetKey, PublicId};
+use crate::service::access::{self, AccessError, Caller};
+use crate::service::call::{self, ApiError, Params};
+use crate::service::library::{Deletion, Listing};
+use crate::service::params as upload_params;
+use crate::service::upload::UploadKind;
+use axum::body::Body;
+use axum::http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE};
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, Method, Response, StatusCode};
+use percent_encoding::percent_decode_str;
+use serde_json::{Value, json};
+
+/// First parts of a path that belong to the upload API.
+const UPLOAD_ROOTS: &[&str] = &["image", "video", "raw", "auto", "all", "upload", "asset", "delete_by_token"];
+
+/// Answers a call below `/v1_1` or `/v2`.
+pub async fn answer(state: &HttpState, parts: &Parts, body: Body) -> Response<Body> {
+    match route(state, parts, body).await {
+        Ok(response) => response,
+        Err(error) => {
+            let not_allowed = error.status == StatusCode::METHOD_NOT_ALLOWED;
+            let mut response = error.into_api_response();
+            if not_allowed {
+                response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST, OPTIONS"));
+            }
+            response
+        }
+    }
+}
+
+fn unknown(method: &Method, path: &str) -> HttpError {
+    let shown: String = path.chars().take(200).collect();
+    HttpError::new(StatusCode::NOT_FOUND, format!("{method} {shown} is not supported by this server yet"))
+}
+
+async fn route(state: &HttpState, parts: &Parts, body: Body) -> Result<Response<Body>, HttpError> {
+    let path = match percent_decode_str(parts.uri.path()).decode_utf8() {
+        Ok(path) => path,
+        Err(_) => return Err(refuse(body, HttpError::bad_request("The path is not UTF-8")).await),
+    };
+    let segments: Vec<&str> = path.trim_matches('/').split('/').filter(|segment| !segment.is_empty()).collect();
+    let ["v1_1", cloud, rest @ ..] = segments.as_slice() else {
+        return Err(refuse(body, unknown(&parts.method, &path)).await);
+    };
+    match rest {
+        ["image", "upload"] => file(state, parts, body, cloud, Ok(UploadKind::Image)).await,
+        ["auto", "upload"] | ["upload"] => file(state, parts, body, cloud, Ok(UploadKind::Auto)).await,
+        ["video", "upload"] => file(state, parts, body, cloud, Err("Video")).await,
+        ["raw", "upload"] => file(state, parts, body, cloud, Err("Raw")).await,
+        [root, action @ ..] if UPLOAD_ROOTS.contains(root) => {
+            let call = read(state, parts, body).await?;
+            let value = action_call(state, parts, &call, cloud, root, action, &path).await?;
+            Ok(json_response(&value))
+        }
+        _ => {
+            let call = read(state, parts, body).await?;
+            let (result, remaining) = admin_call(state, parts, &call, cloud, rest, &path).await;
+            let mut response = match result {
+                Ok(value) => json_response(&value),
+                Err(error) => error.into_api_response(),
+            };
+            if let Some(remaining) = remaining {
+                remaining.add_headers(response.headers_mut());
+            }
+            Ok(response)
+        }
+    }
+}
+
+async fn file(
+    state: &HttpState,
+    parts: &Parts,
+    body: Body,
+    cloud: &str,
+    kind: Result<UploadKind, &str>,
+) -> Result<Response<Body>, HttpError> {
+    if parts.method != Method::POST {
+        let message = format!("{} is not allowed here, use POST", parts.method);
+        return Err(refuse(body, HttpError::new(StatusCode::METHOD_NOT_ALLOWED, message)).await);
+    }
+    match kind {
+        Ok(kind) => upload::upload(state, parts, body, cloud, kind).await,
+        Err(name) => {
+            let message = format!("{name} uploads are not supported by this server yet");
+            Err(refuse(body, HttpError::bad_request(message)).await)
+        }
+    }
+}
+
+/// A call that was read to its end.
+struct Call {
+    authorization: Option<String>,
+    params: Params,
+}
+
+async fn read(state: &HttpState, parts: &Parts, body: Body) -> Result<Call, HttpError> {
+    let authorization = match parts.headers.get(AUTHORIZATION).map(HeaderValue::to_str) {
+        None => None,
+        Some(Ok(text)) => Some(text.to_owned()),
+        Some(Err(_)) => {
+            return Err(refuse(body, HttpError::new(StatusCode::UNAUTHORIZED, "Invalid credentials")).await);
+        }
+    };
+    let content_type = parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let form = form::read_form(&state.upload, parts.uri.query(), content_type, body).await?;
+    Ok(Call { authorization, params: form.params.into() })
+}
+
+/// One call of the upload API that brings no file.
+async fn action_call(
+    state: &HttpState,
+    parts: &Parts,
+    call: &Call,
+    cloud: &str,
+    root: &str,
+    action: &[&str],
+    path: &str,
+) -> Result<Value, HttpError> {
+    let library = &state.library;
+    let catalog = &*library.parts().catalog;
+    let cloud = access::find_cloud(catalog, cloud).await?;
+    // One SDK sends these two without signing them.
+    let known = |name: &str| upload_params::is_known(name) || !matches!(name, "notification_url" | "batch_id");
+    let now_s = crate::domain::Timestamp::now().unix_seconds();
+    let caller = access::authorize(
+        catalog,
+        &cloud,
+        call.authorization.as_deref(),
+        call.params.pairs(),
+        known,
+        state.signature_policy,
+        now_s,
+    )
+    .await?;
+    if parts.method != Method::POST {
+        return Err(HttpError::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            format!("{} is not allowed here, use POST", parts.method),
+        ));
+    }
+    let (caller, params) = (&caller, &call.params);
+    if (root, action) == ("asset", &["destroy"]) {
+        return Ok(library.destroy(caller, None, params).await?);
+    }
+    let kind = call::resource_type(root)?;
+    let value = match action {
+        ["rename"] => library.rename(caller, kind, params).await?,
+        ["destroy"] => library.destroy(caller, Some(kind), params).await?,
+        ["explicit"] => library.explicit(caller, kind, params).await?,
+        ["tags"] => library.change_tags(caller, kind, params).await?,
+        ["context"] => library.change_context(caller, kind, params).await?,
+        ["metadata"] => library.change_metadata(caller, kind, params).await?,
+        _ => return Err(unknown(&parts.method, path)),
+    };
+    Ok(value)
+}
+
+/// One call of the Admin API: its answer, and what is left of the caller's hour once the caller is known.
+async fn admin_call(
+    state: &HttpState,
+    parts: &Parts,
+    call: &Call,
+    cloud: &str,
+    rest: &[&str],
+    path: &str,
+) -> (Result<Value, HttpError>, Option<Remaining>) {
+    let caller = match authorize_admin(state, cloud, call.authorization.as_deref()).await {
+        Ok(caller) => caller,
+        Err(error) => return (Err(error.into()), None),
+    };
+    let remaining = state.rate.count(&caller.cloud.id);
+    if remaining.exceeded() {
+        return (Err(remaining.error()), Some(remaining));
+    }
+    let result = admin(state, &parts.method, &caller, &call.params, rest).await;
+    let result = match result {
+        Ok(Some(value)) => Ok(value),
+        Ok(None) => Err(unknown(&parts.method, path)),
+        Err(error) => Err(error.into()),
+    };
+    (result, Some(remaining))
+}
+
+/// The Admin API takes HTTP Basic only.
+async fn authorize_admin(state: &HttpState, cloud: &str, authorization: Option<&str>) -> Result<Caller, AccessError> {
+    let catalog = &*state.library.parts().catalog;
+    let cloud = access::find_cloud(catalog, cloud).await?;
+    if authorization.is_none() {
+        return Err(AccessError::MissingHeader);
+    }
+    access::authorize(catalog, &cloud, authorization, &[], |_| true, state.signature_policy, 0).await
+}
+
+/// Answers a call of the Admin API; `None` when there is no such route.
+async fn admin(
+    state: &HttpState,
+    method: &Method,
+    caller: &Caller,
+    params: &Params,
+    rest: &[&str],
+) -> Result<Option<Value>, ApiError> {
+    let library = &state.library;
+    let value = match (method.as_str(), rest) {
+        ("GET", ["ping"]) => {
+            library.parts().catalog.ping().await?;
+            json!({ "status": "ok" })
+        }
+        ("GET", ["config"]) => library.config(caller, params).await?,
+        ("GET", ["usage"]) => library.usage(caller, params.text("date")).await?,
+        ("GET", ["usage", date]) => library.usage(caller, Some(date)).await?,
+        ("GET", ["tags", kind]) => library.tags(caller, call::resource_type(kind)?, params).await?,
+        ("DELETE", ["derived_resources"]) => library.delete_derived(caller, params).await?,
+        (_, ["resources", rest @ ..]) => return resources(state, method, caller, params, rest).await,
+        (_, ["folders", rest @ ..]) => return folders(state, method, caller, params, rest).await,
+        _ => return Ok(None),
+    };
+    Ok(Some(value))
+}
+
+async fn folders(
+    state: &HttpState,
+    method: &Method,
+    caller: &Caller,
+    params: &Params,
+    rest: &[&str],
+) -> Result<Option<Value>, ApiError> {
+    let library = &state.library;
+    let path = rest.join("/");
+    let value = match (method.as_str(), path.as_str()) {
+        (_, "search") => return Ok(None),
+        ("GET", path) => library.folders(caller, path, params).await?,
+        (_, "") => return Ok(None),
+        ("POST", path) => library.create_folder(caller, path).await?,
+        ("PUT", path) => library.move_folder(caller, path, params).await?,
+        ("DELETE", path) => library.remove_folder(caller, path).await?,
+        _ => return Ok(None),
+    };
+    Ok(Some(value))
+}
+
+/// The key of an asset whose public id stands in a path.
+fn asset_key(caller: &Caller, kind: &str, delivery_type: &str, id: &[&str]) -> Result<AssetKey, ApiError> {
+    let text = id.join("/");
+    Ok(AssetKey {
+        cloud: caller.cloud.id.clone(),
+        resource_type: call::resource_type(kind)?,
+        delivery_type: call::delivery_type(delivery_type)?,
+        public_id: PublicId::new(text.as_str()).map_err(|_| ApiError::missing_resource(&text))?,
+    })
+}
+
+async fn resources(
+    state: &HttpState,
+    method: &Method,
+    caller: &Caller,
+    params: &Params,
+    rest: &[&str],
+) -> Result<Option<Value>, ApiError> {
+    let library = &state.library;
+    let kind = |text: &str| call::resource_type(text);
+    let value = match (method.as_str(), rest) {
+        ("GET", []) => library.resource_types(),
+        ("DELETE", []) => library.delete(caller, Deletion::AssetIds, params).await?,
+        ("GET", ["by_asset_ids"]) => library.list(caller, Listing::AssetIds, params).await?,
+        ("GET", ["by_asset_folder"]) => library.list(caller, Listing::AssetFolder, params).await?,
+        ("POST", ["restore"]) => library.restore(caller, None, params).await?,
+        ("DELETE", ["backup", id]) => library.delete_versions(caller, id, params).await?,
+        ("POST" | "DELETE", ["related_assets", id @ ..]) => {
+            let asset = match id {
+                [kind, delivery_type, id @ ..] if !id.is_empty() => {
+                    library.asset(&asset_key(caller, kind, delivery_type, id)?).await?
+                }
+                [id] => library.asset_by_id(&caller.cloud.id, id).await?,
+                _ => return Ok(None),
+            };
+            library.relate(caller, &asset, params, method == Method::POST).await?
+        }
+        ("GET", [kind @ ("image" | "video" | "raw")]) => {
+            library.list(caller, Listing::Typed(call::resource_type(kind)?, None), params).await?
+        }
+        ("GET", [kind_text @ ("image" | "video" | "raw"), "tags", tag @ ..]) if !tag.is_empty() => {
+            library.list(caller, Listing::Tag(kind(kind_text)?, tag.join("/")), params).await?
+        }
+        ("DELETE", [kind_text @ ("image" | "video" | "raw"), "tags", tag @ ..]) if !tag.is_empty() => {
+            library.delete(caller, Deletion::Tag(kind(kind_text)?, tag.join("/")), params).await?
+        }
+        ("GET", [kind_text @ ("image" | "video" | "raw"), "context"]) => {
+            library.list(caller, Listing::Context(kind(kind_text)?), params).await?
+        }
+        ("GET", [kind_text @ ("image" | "video" | "raw"), "moderations", name, status]) => {
+            let listing = Listing::Moderation(kind(kind_text)?, (*name).to_owned(), (*status).to_owned());
+            library.list(caller, listing, params).await?
+        }
+        ("GET", [kind_text @ ("image" | "video" | "raw"), delivery_type]) => {
+            let listing = Listing::Typed(kind(kind_text)?, Some(call::delivery_type(delivery_type)?));
+            library.list(caller, listing, params).await?
+        }
+        ("DELETE", [kind_text @ ("image" | "video" | "raw"), delivery_type]) => {
+            let deletion = Deletion::Typed(kind(kind_text)?, call::delivery_type(delivery_type)?);
+            library.delete(caller, deletion, params).await?
+        }
+        ("POST", [kind_text @ ("image" | "video" | "raw"), delivery_type, "restore"]) => {
+            let typed = Some((kind(kind_text)?, call::delivery_type(delivery_type)?));
+            library.restore(caller, typed, params).await?
+        }
+        ("GET", [kind @ ("image" | "video" | "raw"), delivery_type, id @ ..]) => {
+            let asset = library.asset(&asset_key(caller, kind, delivery_type, id)?).await?;
+            library.details(caller, &asset, params).await?
+        }
+        ("POST", [kind @ ("image" | "video" | "raw"), delivery_type, id @ ..]) if !id.is_empty() => {
+            library.update(caller, &asset_key(caller, kind, delivery_type, id)?, params).await?
+        }
+        ("GET", [id]) => {
+            let asset = library.asset_by_id(&caller.cloud.id, id).await?;
+            library.details(caller, &asset, params).await?
+        }
+        ("PUT", [id]) => {
+            let asset = library.asset_by_id(&caller.cloud.id, id).await?;
+            library.update(caller, &asset.key, params).await?
+        }
+        _ => return Ok(None),
+    };
+    Ok(Some(value))
+}

@@ -1,0 +1,273 @@
+//! Actions of the upload API that need no file (api.md 3.10 to 3.13).
+
+use super::edit::Edit;
+use super::{LibraryService, view};
+use crate::auth::signature::{self, Algorithm};
+use crate::catalog::PutOutcome;
+use crate::catalog::library::{Removal, Renamed};
+use crate::domain::{Asset, AssetKey, PublicId, ResourceType};
+use crate::service::access::Caller;
+use crate::service::answer::{EagerAnswer, UploadAnswer};
+use crate::service::call::{ApiError, Params, shown};
+use crate::service::params;
+use serde_json::{Map, Value, json};
+
+/// Most public ids of one call.
+const MAX_IDS: usize = 1000;
+
+/// The signature that answers carry.
+pub fn response_signature(caller: &Caller, asset: &Asset) -> String {
+    let version = i64::try_from(asset.version).unwrap_or(i64::MAX);
+    let secret = caller.key.secret.expose();
+    signature::sign_response(asset.key.public_id.as_str(), version, secret, Algorithm::Sha1)
+}
+
+fn bad(error: params::ParamError) -> ApiError {
+    ApiError::BadRequest(error.to_string())
+}
+
+impl LibraryService {
+    fn key(&self, caller: &Caller, kind: ResourceType, params: &Params, name: &str) -> Result<AssetKey, ApiError> {
+        Ok(AssetKey {
+            cloud: caller.cloud.id.clone(),
+            resource_type: kind,
+            delivery_type: params.delivery_type()?,
+            public_id: params.public_id(name)?,
+        })
+    }
+
+    /// `rename`
+    pub async fn rename(&self, caller: &Caller, kind: ResourceType, params: &Params) -> Result<Value, ApiError> {
+        let from = self.key(caller, kind, params, "from_public_id")?;
+        let to_type = match params.text("to_type") {
+            None => from.delivery_type,
+            Some(text) => text.parse().map_err(|_| ApiError::invalid("to_type", text))?,
+        };
+        let to = AssetKey { public_id: params.public_id("to_public_id")?, delivery_type: to_type, ..from.clone() };
+        if to.public_id.as_str().split('/').any(|part| matches!(part, "." | "..")) {
+            return Err(ApiError::BadRequest(format!("to_public_id ({}) is invalid", shown(to.public_id.as_str()))));
+        }
+        match self.parts.library.rename(&from, &to, params.is_set("overwrite")?).await? {
+            Renamed::Missing => Err(ApiError::missing_resource(from.public_id.as_str())),
+            Renamed::Taken => Err(ApiError::BadRequest(format!("to_public_id({}) already exists", to.public_id))),
+            Renamed::Done { asset, freed_blobs } => {
+                self.after_change(&caller.cloud.id, &freed_blobs).await;
+                let mut body = self.view(caller).await?.summary(&asset);
+                body.insert("tags".to_owned(), json!(asset.tags));
+                if params.is_set("context")? && !asset.context.is_empty() {
+                    body.insert("context".to_owned(), json!({ "custom": asset.context }));
+                }
+                if params.is_set("metadata")? && !asset.metadata.is_empty() {
+                    body.insert("metadata".to_owned(), Value::Object(asset.metadata.clone()));
+                }
+                Ok(Value::Object(body))
+            }
+        }
+    }
+
+    /// `destroy`, by public id, or by asset id where `kind` is `None`.
+    pub async fn destroy(
+        &self,
+        caller: &Caller,
+        kind: Option<ResourceType>,
+        params: &Params,
+    ) -> Result<Value, ApiError> {
+        let removal = match kind {
+            Some(kind) => {
+                let text = params.required("public_id")?;
+                let Ok(public_id) = PublicId::new(text) else { return Ok(json!({ "result": "not found" })) };
+                Removal::Key(AssetKey {
+                    cloud: caller.cloud.id.clone(),
+                    resource_type: kind,
+                    delivery_type: params.delivery_type()?,
+                    public_id,
+                })
+            }
+            None => match crate::domain::AssetId::new(params.required("asset_id")?) {
+                Ok(id) => Removal::Id(caller.cloud.id.clone(), id),
+                Err(_) => return Ok(json!({ "result": "not found" })),
+            },
+        };
+        match self.parts.library.remove(&removal).await? {
+            None => Ok(json!({ "result": "not found" })),
+            Some(removed) => {
+                self.after_change(&caller.cloud.id, &removed.freed_blobs).await;
+                Ok(json!({ "result": "ok" }))
+            }
+        }
+    }
+
+    /// The assets that `public_ids` names, in the order given.
+    fn keys(&self, caller: &Caller, kind: ResourceType, params: &Params) -> Result<Vec<AssetKey>, ApiError> {
+        let ids = params.values("public_ids");
+        if ids.is_empty() {
+            return Err(ApiError::missing_param("public_ids"));
+        }
+        if ids.len() > MAX_IDS {
+            return Err(ApiError::BadRequest(format!("Too many public_ids. Maximum is {MAX_IDS}.")));
+        }
+        let delivery_type = params.delivery_type()?;
+        let key =
+            |public_id| AssetKey { cloud: caller.cloud.id.clone(), resource_type: kind, delivery_type, public_id };
+        Ok(ids.into_iter().filter_map(|id| PublicId::new(id).ok()).map(key).collect())
+    }
+
+    async fn change_all(
+        &self,
+        caller: &Caller,
+        keys: &[AssetKey],
+        change: impl Fn(&mut Asset) -> bool + Clone + Send + Sync + 'static,
+    ) -> Result<Value, ApiError> {
+        let changed = self.parts.library.change_assets(keys, change).await?;
+        self.after_change(&caller.cloud.id, &[]).await;
+        let ids: Vec<&str> = changed.iter().map(|asset| asset.key.public_id.as_str()).collect();
+        Ok(json!({ "public_ids": ids }))
+    }
+
+    /// `tags`. The tags of an asset are kept in the order of their bytes.
+    pub async fn change_tags(&self, caller: &Caller, kind: ResourceType, params: &Params) -> Result<Value, ApiError> {
+        let keys = self.keys(caller, kind, params)?;
+        let command = params.text("command").unwrap_or("add").to_owned();
+        let tags = params::parse_tags(&params.values("tag").join(",")).map_err(bad)?;
+        if tags.is_empty() && command != "remove_all" && command != "replace" {
+            return Err(ApiError::missing_param("tag"));
+        }
+        if !["add", "remove", "replace", "remove_all", "set_exclusive"].contains(&command.as_str()) {
+            return Err(ApiError::invalid("command", &command));
+        }
+        if command == "set_exclusive" {
+            // Everywhere else the tag goes.
+            for tag in &tags {
+                let mut filter = crate::catalog::library::AssetFilter::all(caller.cloud.id.clone());
+                filter.resource_type = Some(kind);
+                filter.selection = crate::catalog::library::Selection::Tag(tag.clone());
+                loop {
+                    let page = self.parts.library.list(&filter, 500, None).await?;
+                    let others: Vec<AssetKey> =
+                        page.assets.iter().map(|asset| asset.key.clone()).filter(|key| !keys.contains(key)).collect();
+                    let gone = tag.clone();
+                    let remove = move |asset: &mut Asset| {
+                        asset.tags.retain(|known| *known != gone);
+                        true
+                    };
+                    self.parts.library.change_assets(&others, remove).await?;
+                    if page.next.is_none() || others.is_empty() {
+                        break;
+                    }
+                }
+            }
+        }
+        let change = move |asset: &mut Asset| {
+            let mut present: std::collections::BTreeSet<String> = asset.tags.iter().cloned().collect();
+            match command.as_str() {
+                "remove" => tags.iter().for_each(|tag| {
+                    present.remove(tag);
+                }),
+                "replace" => present = tags.iter().cloned().collect(),
+                "remove_all" => present.clear(),
+                _ => present.extend(tags.iter().cloned()),
+            }
+            asset.tags = present.into_iter().collect();
+            true
+        };
+        self.change_all(caller, &keys, change).await
+    }
+
+    /// `context`
+    pub async fn change_context(
+        &self,
+        caller: &Caller,
+        kind: ResourceType,
+        params: &Params,
+    ) -> Result<Value, ApiError> {
+        let keys = self.keys(caller, kind, params)?;
+        let command = params.text("command").unwrap_or("add").to_owned();
+        let context = params::parse_context(params.text("context").unwrap_or_default()).map_err(bad)?;
+        match command.as_str() {
+            "add" if context.is_empty() => return Err(ApiError::missing_param("context")),
+            "add" | "remove_all" => {}
+            other => return Err(ApiError::invalid("command", other)),
+        }
+        let change = move |asset: &mut Asset| {
+            match command.as_str() {
+                "remove_all" => asset.context.clear(),
+                _ => asset.context.extend(context.clone()),
+            }
+            true
+        };
+        self.change_all(caller, &keys, change).await
+    }
+
+    /// `metadata`
+    pub async fn change_metadata(
+        &self,
+        caller: &Caller,
+        kind: ResourceType,
+        params: &Params,
+    ) -> Result<Value, ApiError> {
+        let keys = self.keys(caller, kind, params)?;
+        params.required("metadata")?;
+        let change = self.metadata_change(caller, params).await?;
+        let change = move |asset: &mut Asset| {
+            change.apply(asset);
+            true
+        };
+        self.change_all(caller, &keys, change).await
+    }
+
+    /// `explicit`
+    pub async fn explicit(&self, caller: &Caller, kind: ResourceType, params: &Params) -> Result<Value, ApiError> {
+        let key = self.key(caller, kind, params, "public_id")?;
+        let entries = params::parse_eager(params.text("eager").unwrap_or_default()).map_err(bad)?;
+        for entry in &entries {
+            self.parts.eager.check(entry).map_err(|error| ApiError::BadRequest(error.to_string()))?;
+        }
+        let edit = Edit::read(params)?;
+        let metadata = self.metadata_change(caller, params).await?;
+        let change = move |asset: &mut Asset| {
+            let edited = edit.apply(asset);
+            metadata.apply(asset) || edited
+        };
+        let changed = self.parts.library.change_asset(&key, change).await?;
+        let asset = changed
+            .filter(|asset| !asset.placeholder)
+            .ok_or_else(|| ApiError::missing_resource(key.public_id.as_str()))?;
+        if params.is_set("overwrite")? && !entries.is_empty() {
+            let texts = entries.iter().map(|entry| super::deletion::canonical(&entry.transformation));
+            let texts = texts.collect::<Result<Vec<_>, _>>()?;
+            let (_, freed) = self.parts.library.delete_derived_of(&asset.id, Some(texts)).await?;
+            self.after_change(&caller.cloud.id, &freed).await;
+        } else {
+            self.after_change(&caller.cloud.id, &[]).await;
+        }
+        let rendered = match entries.is_empty() {
+            true => Vec::new(),
+            false => self.parts.eager.render(&caller.cloud, &asset, &entries).await,
+        };
+        let eager = entries.into_iter().zip(rendered).map(|(entry, result)| EagerAnswer { entry, result }).collect();
+        let answer = UploadAnswer {
+            view: self.view(caller).await?,
+            key: caller.key.clone(),
+            asset,
+            outcome: PutOutcome::Created,
+            eager,
+            with_faces: params.is_set("faces")?,
+        };
+        let Value::Object(mut body) = answer.to_json() else {
+            return Err(ApiError::Internal("an answer is no object".to_owned()));
+        };
+        for name in ["original_filename", "original_extension"] {
+            body.remove(name);
+        }
+        Ok(Value::Object(body))
+    }
+
+    /// The entry of a coordinate list, for answers.
+    pub fn coordinates(asset: &Asset) -> Map<String, Value> {
+        let mut body = Map::new();
+        if !asset.custom_coordinates.is_empty() {
+            body.insert("custom".to_owned(), view::regions(&asset.custom_coordinates));
+        }
+        body
+    }
+}
