@@ -44,13 +44,15 @@ async fn the_answer_has_the_documented_fields_in_order() {
             "resource_type",
             "created_at",
             "tags",
+            "pages",
             "bytes",
             "type",
             "etag",
             "placeholder",
             "url",
             "secure_url",
-            "folder",
+            "asset_folder",
+            "display_name",
             "access_mode",
             "original_filename",
             "context",
@@ -67,7 +69,7 @@ async fn the_answer_has_the_documented_fields_in_order() {
     assert_eq!(json["context"], json!({"custom": {"alt": "a lake"}}));
     assert_eq!(json["faces"], json!([[1, 2, 3, 30]]), "a face is no higher than the picture");
     assert_eq!(json["original_filename"], "cat");
-    assert_eq!(json["folder"], "trips");
+    assert_eq!((&json["asset_folder"], &json["display_name"]), (&json!(""), &json!("lake")));
     assert_eq!(json["placeholder"], false);
     let base = "http://localhost:8080/demo/image/upload";
     assert_eq!(json["url"], format!("{base}/v{version}/trips/lake.png"));

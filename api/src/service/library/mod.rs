@@ -6,10 +6,16 @@ mod cursor;
 mod deletion;
 mod details;
 mod edit;
+mod fields;
 mod folders;
 mod listing;
+mod long_names;
+mod mappings;
 mod metadata;
+mod presets;
+mod profiles;
 mod settings;
+mod transformations;
 pub mod view;
 
 use super::access::Caller;
