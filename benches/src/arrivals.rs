@@ -39,8 +39,7 @@ pub fn arrive(arrivals: &Arrivals) -> Result<Outcome, BenchError> {
     }
     let (send, receive) = mpsc::unbounded_channel();
     let started = Instant::now();
-    let (n, per_second, duration, core) =
-        (arrivals.paths.len(), arrivals.per_second, arrivals.duration, arrivals.core);
+    let (n, per_second, duration, core) = (arrivals.paths.len(), arrivals.per_second, arrivals.duration, arrivals.core);
     // Timers of the runtime tick in milliseconds; a thread sleeps to a twentieth of that.
     let pacer = std::thread::Builder::new().name("pacer".into()).spawn(move || {
         if let Some(core) = core {

@@ -126,7 +126,8 @@ impl Call {
         let limits = Limits::default();
         let base = self.shared_demand(&limits);
         let base = base.map(|demand| pipeline::decode_base(&self.sources[0], &demand, &limits)).transpose()?;
-        let jobs = self.requests.iter().map(|request| self.prepared(request, base.as_ref()).map(|prepared| prepared.job));
+        let jobs =
+            self.requests.iter().map(|request| self.prepared(request, base.as_ref()).map(|prepared| prepared.job));
         jobs.collect()
     }
 

@@ -123,9 +123,8 @@ pub fn no_expectation(adapters: &[AdapterRow]) -> Option<String> {
         return Some("No adapter renders here, so that nothing can be held against the paper model of cards.".into());
     }
     let software = adapters.iter().filter(|adapter| adapter.kind == AdapterKind::Software);
-    let unknown = adapters
-        .iter()
-        .filter(|adapter| adapter.kind != AdapterKind::Software && card_named(&adapter.name).is_none());
+    let unknown =
+        adapters.iter().filter(|adapter| adapter.kind != AdapterKind::Software && card_named(&adapter.name).is_none());
     let mut why: Vec<String> = software
         .map(|adapter| format!("{} is software: the paper model is of cards, and expects nothing of it.", adapter.name))
         .collect();

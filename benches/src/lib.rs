@@ -119,7 +119,9 @@ impl fmt::Debug for Options {
 impl Options {
     fn profiles(&self) -> impl Iterator<Item = Profile> {
         let wanted = self.profile;
-        [Profile::Quality, Profile::Fast].into_iter().filter(move |profile| wanted.is_none_or(|wanted| wanted == *profile))
+        [Profile::Quality, Profile::Fast]
+            .into_iter()
+            .filter(move |profile| wanted.is_none_or(|wanted| wanted == *profile))
     }
 }
 
@@ -267,7 +269,18 @@ mod tests {
         assert_eq!(page.matches("<svg").count(), page.matches("</svg>").count());
         assert!(page.contains("<svg") && page.contains("prefers-color-scheme:dark") && page.contains("W8 fast one"));
         let json = serde_json::to_value(&report).unwrap();
-        for key in ["schema", "version", "commit", "host", "rounds", "memory", "library", "servers", "kernels", "no_expectation"] {
+        for key in [
+            "schema",
+            "version",
+            "commit",
+            "host",
+            "rounds",
+            "memory",
+            "library",
+            "servers",
+            "kernels",
+            "no_expectation",
+        ] {
             assert!(json.get(key).is_some(), "no {key} in {json}");
         }
         assert_eq!(json["schema"], report::SCHEMA);

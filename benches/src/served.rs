@@ -335,7 +335,8 @@ fn row(subject: &Subject<'_>, n_originals: usize) -> Result<ServerRow, BenchErro
         })
     });
     // Where nothing was answered there was no rate to offer.
-    let open = if rounds.iter().all(|round| round.open.is_empty()) { Vec::new() } else { open.collect::<Result<_, _>>()? };
+    let open =
+        if rounds.iter().all(|round| round.open.is_empty()) { Vec::new() } else { open.collect::<Result<_, _>>()? };
     let states = STATES.iter().enumerate().filter_map(|(at, (state, _))| {
         let found: Vec<&(Outcome, u64)> = rounds.iter().filter_map(|round| round.states.get(at)).collect();
         let latency = Latencies::of(found.iter().map(|(outcome, _)| outcome))?;

@@ -52,7 +52,9 @@ pub fn check_data_folder(needed_bytes: u64) -> Result<(), BenchError> {
     match free {
         Some(free) if free < needed_bytes => {
             let (free, needed) = (free >> 20, needed_bytes >> 20);
-            Err(BenchError::Server(format!("{free} MB are free at {shown}, but a server needs {needed} MB for its data")))
+            Err(BenchError::Server(format!(
+                "{free} MB are free at {shown}, but a server needs {needed} MB for its data"
+            )))
         }
         _ => Ok(()),
     }
@@ -85,9 +87,8 @@ impl Server {
     pub fn start(options: &ServerOptions<'_>) -> Result<Server, BenchError> {
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let folder = data_folder(&address.port().to_string());
-        std::fs::create_dir_all(&folder).map_err(|error| {
-            BenchError::Server(format!("no data can be kept at {}: {error}", folder.display()))
-        })?;
+        std::fs::create_dir_all(&folder)
+            .map_err(|error| BenchError::Server(format!("no data can be kept at {}: {error}", folder.display())))?;
         let mut command = match options.core {
             // The process is bound before it starts a thread, so that all of them are.
             Some(core) => {
@@ -363,7 +364,13 @@ mod tests {
     #[test]
     fn a_program_that_is_missing_or_prints_nothing_is_an_error() {
         for program in ["/nonexistent/tintype", "/bin/true"] {
-            let options = ServerOptions { program: Path::new(program), renderer: "cpu", profile: "fast", core: None, url_cache_mb: None };
+            let options = ServerOptions {
+                program: Path::new(program),
+                renderer: "cpu",
+                profile: "fast",
+                core: None,
+                url_cache_mb: None,
+            };
             assert!(matches!(Server::start(&options), Err(BenchError::Server(_))), "{program}");
         }
     }

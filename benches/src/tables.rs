@@ -76,7 +76,8 @@ impl Report {
             "overlapped",
             "waiting ms",
         ]);
-        let or_dash = |value: Option<f64>, digits: usize| value.map_or_else(|| "-".into(), |value| format!("{value:.digits$}"));
+        let or_dash =
+            |value: Option<f64>, digits: usize| value.map_or_else(|| "-".into(), |value| format!("{value:.digits$}"));
         for row in &self.batches {
             table.row(vec![
                 row.workload.into(),

@@ -44,7 +44,8 @@ fn an_adapter_that_is_demanded_and_broken_is_a_sentence() {
     let folder = std::env::temp_dir().join(format!("tintype-broken-driver-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     let driver = folder.join("broken.json");
-    let text = r#"{"file_format_version": "1.0.0", "ICD": {"library_path": "/nowhere/at/all.so", "api_version": "1.3.0"}}"#;
+    let text =
+        r#"{"file_format_version": "1.0.0", "ICD": {"library_path": "/nowhere/at/all.so", "api_version": "1.3.0"}}"#;
     std::fs::write(&driver, text).unwrap();
     for (driver, renderer) in [(driver.as_path(), "software"), (driver.as_path(), "gpu"), (&folder, "gpu")] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tintype"));
@@ -65,7 +66,9 @@ fn the_list_names_every_workload() {
     let output = bench(&["--list"]);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success());
-    for name in ["kernels", "W1 ", "W1w", "W1h", "W2j", "W3", "W4", "W7", "W8c1", "W8shared", "W9", "W10", "overload", "eager"] {
+    for name in
+        ["kernels", "W1 ", "W1w", "W1h", "W2j", "W3", "W4", "W7", "W8c1", "W8shared", "W9", "W10", "overload", "eager"]
+    {
         assert!(text.lines().any(|line| line.starts_with(name)), "no {name} in {text}");
     }
 }
