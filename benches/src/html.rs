@@ -10,13 +10,13 @@ const STYLE: &str = "\
 --c:#4b8f5a;--d:#8a63b0}\
 @media(prefers-color-scheme:dark){:root{--ink:#e6e8ea;--soft:#9aa4ae;--line:#343b42;--page:#15181b;--card:#1d2125;--a:#6ea8e6;\
 --b:#e0996a;--c:#7dbf8c;--d:#b79add}}\
-*{box-sizing:border-box}body{margin:0 auto;max-width:72rem;padding:2rem 1.25rem 4rem;background:var(--page);color:var(--ink);\
+*{box-sizing:border-box}body{margin:0 auto;max-width:82rem;padding:2rem 1.25rem 4rem;background:var(--page);color:var(--ink);\
 font:15px/1.5 system-ui,sans-serif}h1{font-size:1.6rem;margin:0 0 .25rem}h2{font-size:1.15rem;margin:2.5rem 0 .5rem}\
 p,dl{color:var(--soft);margin:.25rem 0 1rem}.card{background:var(--card);border:1px solid var(--line);border-radius:8px;\
 padding:1rem;overflow-x:auto;margin:0 0 1rem}table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:13px;\
-width:100%}th,td{text-align:right;padding:.3rem .6rem;border-bottom:1px solid var(--line);white-space:nowrap}\
-th{color:var(--soft);font-weight:600}th:first-child,td:first-child,th.w,td.w{text-align:left}tr:last-child td{border:0}\
-svg{display:block;width:100%;height:auto;min-width:40rem}svg text{fill:var(--ink);font:12px system-ui,sans-serif}\
+width:100%}th,td{text-align:right;padding:.3rem .45rem;border-bottom:1px solid var(--line);white-space:nowrap}\
+th{color:var(--soft);font-weight:600;white-space:normal;vertical-align:bottom}th:first-child,td:first-child,th.w,td.w{text-align:left}tr:last-child td{border:0}\
+svg{display:block;width:100%;height:auto;min-width:52rem}svg text{fill:var(--ink);font:12px system-ui,sans-serif}\
 svg .soft{fill:var(--soft)}svg .grid{stroke:var(--line)}svg .whisker{stroke:var(--ink);stroke-width:1.5}\
 .a{fill:var(--a)}.b{fill:var(--b)}.c{fill:var(--c)}.d{fill:var(--d)}.key i{display:inline-block;width:.8em;height:.8em;\
 border-radius:2px;margin:0 .35em 0 1em;vertical-align:-.05em}";
@@ -36,13 +36,14 @@ pub fn page(report: &Report) -> String {
     let _ = write!(
         body,
         "<h1>Tintype bench</h1><p>{} × {}, {:.1} GiB, {}<br>Commit {}, {} interleaved rounds; bars are medians, whiskers the \
-         least and the most.<br>{}</p>",
+         least and the most.<br>{}.<br>{}</p>",
         host.n_cores,
         escaped(&host.cpu),
         host.memory_bytes as f64 / f64::from(1 << 30),
         escaped(&host.system),
         escaped(report.commit),
         report.rounds,
+        escaped(&report.memory_text()),
         escaped(&host.backends.join("; ")),
     );
     library(report, &mut body);
