@@ -13,7 +13,7 @@ const STYLE: &str = "\
 *{box-sizing:border-box}body{margin:0 auto;max-width:82rem;padding:2rem 1.25rem 4rem;background:var(--page);color:var(--ink);\
 font:15px/1.5 system-ui,sans-serif}h1{font-size:1.6rem;margin:0 0 .25rem}h2{font-size:1.15rem;margin:2.5rem 0 .5rem}\
 p,dl{color:var(--soft);margin:.25rem 0 1rem}.card{background:var(--card);border:1px solid var(--line);border-radius:8px;\
-padding:1rem;overflow-x:auto;margin:0 0 1rem}table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:13px;\
+padding:1rem;overflow-x:auto;margin:0 0 1rem}table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:12.5px;\
 width:100%}th,td{text-align:right;padding:.3rem .45rem;border-bottom:1px solid var(--line);white-space:nowrap}\
 th{color:var(--soft);font-weight:600;white-space:normal;vertical-align:bottom}th:first-child,td:first-child,th.w,td.w{text-align:left}tr:last-child td{border:0}\
 svg{display:block;width:100%;height:auto;min-width:52rem}svg text{fill:var(--ink);font:12px system-ui,sans-serif}\
