@@ -110,6 +110,13 @@ pub fn command() -> Command {
                         .help("Interleaved rounds"),
                 )
                 .arg(
+                    Arg::new("seconds")
+                        .long("seconds")
+                        .default_value("3")
+                        .value_parser(clap::value_parser!(u32).range(1..=600))
+                        .help("How long each load over HTTP lasts, in every round"),
+                )
+                .arg(
                     Arg::new("only")
                         .long("only")
                         .value_delimiter(',')

@@ -4,6 +4,7 @@
 
 mod app;
 mod bench;
+mod bench_run;
 mod catalog;
 mod delivery;
 mod doubles;
