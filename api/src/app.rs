@@ -39,6 +39,8 @@ const RETRY_AFTER: Duration = Duration::from_secs(2);
 const GRACE: Duration = Duration::from_secs(20);
 /// Life of a cached answer when other nodes may write to the same catalog.
 const SHARED_CACHE_AGE: Duration = Duration::from_secs(5);
+/// Least size of a part of a file that is not the last: what clients of Cloudinary keep to.
+const MIN_PART_BYTES: u64 = 5 << 20;
 /// How often blobs that no row names any longer are deleted.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
@@ -263,6 +265,7 @@ impl App {
         });
         let uploads = UploadService::new(
             catalog.clone(),
+            library.clone(),
             blobs,
             Arc::new(UploadedPictures::new(scheduler.clone(), limits)),
             eager,
@@ -273,6 +276,7 @@ impl App {
                 policy: signature_policy,
                 max_uploads: 256,
                 inspect_budget_bytes: memory.uploads,
+                min_part_bytes: MIN_PART_BYTES,
             },
         );
         let renderer = chosen.reason.clone();

@@ -67,10 +67,19 @@ async fn route(state: &HttpState, parts: &Parts, body: Body) -> Result<Response<
         return Err(refuse(body, unknown(&parts.method, &path)).await);
     };
     match rest {
-        ["image", "upload"] => file(state, parts, body, cloud, Ok(UploadKind::Image)).await,
-        ["auto", "upload"] | ["upload"] => file(state, parts, body, cloud, Ok(UploadKind::Auto)).await,
-        ["video", "upload"] => file(state, parts, body, cloud, Err("Video")).await,
-        ["raw", "upload"] => file(state, parts, body, cloud, Err("Raw")).await,
+        ["image", "upload" | "upload_chunked"] => file(state, parts, body, cloud, UploadKind::Image).await,
+        ["auto", "upload" | "upload_chunked"] | ["upload"] => file(state, parts, body, cloud, UploadKind::Auto).await,
+        ["video", "upload" | "upload_chunked"] => file(state, parts, body, cloud, UploadKind::Video).await,
+        ["raw", "upload" | "upload_chunked"] => file(state, parts, body, cloud, UploadKind::Raw).await,
+        ["delete_by_token"] | [_, "delete_by_token"] => {
+            let found = access::find_cloud(&*state.library.parts().catalog, cloud).await;
+            let cloud = match found {
+                Ok(cloud) => cloud,
+                Err(error) => return Err(refuse(body, error.into()).await),
+            };
+            let params = read(state, parts, body).await?;
+            Ok(json_response(&state.library.delete_by_token(&cloud, &params).await?))
+        }
         [root, action @ ..] if UPLOAD_ROOTS.contains(root) => {
             let header = match authorization(parts) {
                 Ok(header) => header,
@@ -111,19 +120,13 @@ async fn file(
     parts: &Parts,
     body: Body,
     cloud: &str,
-    kind: Result<UploadKind, &str>,
+    kind: UploadKind,
 ) -> Result<Response<Body>, HttpError> {
     if parts.method != Method::POST {
         let message = format!("{} is not allowed here, use POST", parts.method);
         return Err(refuse(body, HttpError::new(StatusCode::METHOD_NOT_ALLOWED, message)).await);
     }
-    match kind {
-        Ok(kind) => upload::upload(state, parts, body, cloud, kind).await,
-        Err(name) => {
-            let message = format!("{name} uploads are not supported by this server yet");
-            Err(refuse(body, HttpError::bad_request(message)).await)
-        }
-    }
+    upload::upload(state, parts, body, cloud, kind).await
 }
 
 /// Value of `Authorization`.

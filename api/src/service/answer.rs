@@ -28,6 +28,10 @@ pub struct UploadAnswer {
     pub eager: Vec<EagerAnswer>,
     /// Whether the caller asked for the faces.
     pub with_faces: bool,
+    /// With this a browser may take the upload back.
+    pub delete_token: Option<String>,
+    /// Whether this call completed a file that came in parts.
+    pub done: bool,
 }
 
 impl UploadAnswer {
@@ -105,7 +109,13 @@ impl UploadAnswer {
         if !self.eager.is_empty() {
             put("eager", Value::Array(self.eager.iter().map(|eager| self.eager_json(eager)).collect()));
         }
+        if let Some(token) = &self.delete_token {
+            put("delete_token", json!(token));
+        }
         put("api_key", json!(self.key.key));
+        if self.done {
+            put("done", json!(true));
+        }
         body.into()
     }
 

@@ -3,6 +3,8 @@
 pub mod access;
 pub mod answer;
 pub mod call;
+pub mod chunked;
+pub mod delete_token;
 pub mod deliver;
 pub mod deliver_types;
 pub mod derive;
@@ -13,5 +15,6 @@ pub mod naming;
 pub mod params;
 pub mod pictures;
 pub mod renderer;
+pub mod sniff;
 pub mod spool;
 pub mod upload;

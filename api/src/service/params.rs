@@ -1,7 +1,7 @@
 //! Parameters of an upload: which there are, and what their texts mean (api.md 3.1 and 3.2).
 
 use crate::auth::signature::list_name;
-use crate::domain::{DeliveryType, Region};
+use crate::domain::{AccessMode, DeliveryType, Region};
 use std::collections::BTreeMap;
 use tintype_render::language::Format;
 
@@ -43,26 +43,31 @@ const KNOWN: &[&str] = &[
     "face_coordinates",
     "custom_coordinates",
     "upload_preset",
-];
-
-/// Parameters of the real service that are not built. They are refused rather than ignored, unless they ask for nothing.
-const UNSUPPORTED: &[&str] = &[
     "asset_folder",
     "use_asset_folder_as_public_id_prefix",
     "display_name",
     "use_filename_as_display_name",
-    "unique_display_name",
     "access_mode",
     "access_control",
     "transformation",
+    "metadata",
+    "clear_invalid",
+    "backup",
+    "regions",
+    "moderation",
+    "return_delete_token",
+    "quality_override",
+    "headers",
+];
+
+/// Parameters of the real service that are not built. They are refused rather than ignored, unless they ask for nothing.
+const UNSUPPORTED: &[&str] = &[
+    "unique_display_name",
     "eager_async",
     "eager_notification_url",
     "async",
     "notification_url",
     "batch_id",
-    "metadata",
-    "clear_invalid",
-    "backup",
     "colors",
     "phash",
     "exif",
@@ -71,10 +76,7 @@ const UNSUPPORTED: &[&str] = &[
     "quality_analysis",
     "accessibility_analysis",
     "cinemagraph_analysis",
-    "regions",
     "responsive_breakpoints",
-    "moderation",
-    "return_delete_token",
     "raw_convert",
     "categorization",
     "detection",
@@ -85,10 +87,8 @@ const UNSUPPORTED: &[&str] = &[
     "visual_search",
     "auto_transcription",
     "auto_chaptering",
-    "quality_override",
     "eval",
     "on_success",
-    "headers",
     "proxy",
     "manifest_transformation",
     "manifest_json",
@@ -154,6 +154,14 @@ pub struct UploadParams {
     pub face_coordinates: Vec<Region>,
     pub custom_coordinates: Vec<Region>,
     pub upload_preset: Option<String>,
+    pub use_asset_folder_as_public_id_prefix: bool,
+    pub use_filename_as_display_name: bool,
+    pub access_mode: AccessMode,
+    /// What is stored is the result of this; empty for the file as it came.
+    pub transformation: String,
+    /// Whether the version is kept when it is overwritten or deleted; `None` leaves it to the cloud.
+    pub backup: Option<bool>,
+    pub return_delete_token: bool,
 }
 
 /// Whether the real service has a parameter of that name, built here or not.
@@ -217,6 +225,15 @@ impl UploadParams {
             face_coordinates: regions("face_coordinates", values.get("face_coordinates"))?,
             custom_coordinates: regions("custom_coordinates", values.get("custom_coordinates"))?,
             upload_preset: text("upload_preset"),
+            use_asset_folder_as_public_id_prefix: flag("use_asset_folder_as_public_id_prefix", false)?,
+            use_filename_as_display_name: flag("use_filename_as_display_name", false)?,
+            access_mode: match values.get("access_mode") {
+                None => AccessMode::Public,
+                Some(value) => value.parse().map_err(|_| invalid("access_mode", value))?,
+            },
+            transformation: text("transformation").unwrap_or_default(),
+            backup: values.contains_key("backup").then(|| flag("backup", false)).transpose()?,
+            return_delete_token: flag("return_delete_token", false)?,
         })
         .and_then(|params| {
             // Without a detector's answer at upload time only what the caller supplied can be listed.
@@ -240,7 +257,7 @@ pub fn format_of(extension: &str) -> Option<Format> {
 }
 
 fn asks_for_nothing(name: &str, value: &str) -> bool {
-    matches!(value, "0" | "false" | "[]" | "{}") || (name == "access_mode" && value == "public")
+    matches!(value, "0" | "false" | "[]" | "{}") || (name == "raw_convert" && value == "none")
 }
 
 fn invalid(name: &'static str, value: &str) -> ParamError {

@@ -45,7 +45,8 @@ impl Pictures for UploadedPictures {
         })
     }
 
-    async fn convert(&self, bytes: Bytes, format: Format) -> Result<Bytes, PictureError> {
+    async fn convert(&self, bytes: Bytes, transformation: &str, format: Format) -> Result<Bytes, PictureError> {
+        let transformation = language::parse(transformation, &self.limits)?;
         let facts = self.inspect(bytes.clone()).await?;
         let base = SourceFacts {
             size: Size::new(facts.stored_size.width, facts.stored_size.height),
@@ -59,7 +60,7 @@ impl Pictures for UploadedPictures {
             key: WorkKey::new(rand::random()),
             lane: Lane::Interactive,
             request: Request {
-                transformation: Arc::new(Transformation::default()),
+                transformation: Arc::new(transformation),
                 facts: Facts { base, layers: Default::default() },
                 purpose: Purpose { extension: Some(format), ..Purpose::default() },
             },

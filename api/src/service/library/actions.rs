@@ -1,14 +1,15 @@
 //! Actions of the upload API that need no file (api.md 3.10 to 3.13).
 
 use super::edit::Edit;
-use super::{LibraryService, view};
+use super::{FolderMode, LibraryService, view};
 use crate::auth::signature::{self, Algorithm};
 use crate::catalog::PutOutcome;
 use crate::catalog::library::{Removal, Renamed};
-use crate::domain::{Asset, AssetKey, PublicId, ResourceType};
+use crate::domain::{Asset, AssetKey, Cloud, PublicId, ResourceType, Timestamp};
 use crate::service::access::Caller;
 use crate::service::answer::{EagerAnswer, UploadAnswer};
 use crate::service::call::{ApiError, Params, shown};
+use crate::service::delete_token::DeleteToken;
 use crate::service::params;
 use serde_json::{Map, Value, json};
 
@@ -47,7 +48,8 @@ impl LibraryService {
         if to.public_id.as_str().split('/').any(|part| matches!(part, "." | "..")) {
             return Err(ApiError::BadRequest(format!("to_public_id ({}) is invalid", shown(to.public_id.as_str()))));
         }
-        match self.parts.library.rename(&from, &to, params.is_set("overwrite")?).await? {
+        let fixed = self.settings_of(&caller.cloud).await?.folder_mode == FolderMode::Fixed;
+        match self.parts.library.rename(&from, &to, params.is_set("overwrite")?, fixed).await? {
             Renamed::Missing => Err(ApiError::missing_resource(from.public_id.as_str())),
             Renamed::Taken => Err(ApiError::BadRequest(format!("to_public_id({}) already exists", to.public_id))),
             Renamed::Done { asset, freed_blobs } => {
@@ -95,6 +97,22 @@ impl LibraryService {
                 Ok(json!({ "result": "ok" }))
             }
         }
+    }
+
+    /// `delete_by_token`: the token is all the proof that is needed.
+    pub async fn delete_by_token(&self, cloud: &Cloud, params: &Params) -> Result<Value, ApiError> {
+        let invalid = || ApiError::BadRequest("Invalid token".to_owned());
+        let token = DeleteToken::read(params.required("token")?).ok_or_else(invalid)?;
+        let keys = self.parts.catalog.api_keys(&cloud.id).await?;
+        if !keys.iter().any(|key| token.holds(key, Timestamp::now())) {
+            return Err(invalid());
+        }
+        let asset = self.parts.library.asset_by_id(&cloud.id, &token.asset).await?;
+        asset.filter(|asset| asset.version == token.version).ok_or_else(invalid)?;
+        let removed = self.parts.library.remove(&Removal::Id(cloud.id.clone(), token.asset)).await?;
+        let removed = removed.ok_or_else(invalid)?;
+        self.after_change(&cloud.id, &removed.freed_blobs).await;
+        Ok(json!({ "result": "ok" }))
     }
 
     /// The assets that `public_ids` names, in the order given.
@@ -252,6 +270,8 @@ impl LibraryService {
             outcome: PutOutcome::Created,
             eager,
             with_faces: params.is_set("faces")?,
+            delete_token: None,
+            done: false,
         };
         let Value::Object(mut body) = answer.to_json() else {
             return Err(ApiError::Internal("an answer is no object".to_owned()));

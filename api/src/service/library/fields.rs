@@ -143,7 +143,7 @@ fn direction(params: &Params) -> Result<bool, ApiError> {
 }
 
 impl LibraryService {
-    async fn live_fields(&self, caller: &Caller) -> Result<Vec<Definition>, ApiError> {
+    pub(super) async fn live_fields(&self, caller: &Caller) -> Result<Vec<Definition>, ApiError> {
         let page = self.parts.library.definitions(&caller.cloud.id, KIND, "", "", MAX_FIELDS).await?;
         let mut fields: Vec<Definition> = page.definitions.into_iter().filter(|field| !is_deleted(field)).collect();
         // In their order, and those that were never ordered behind, oldest first.

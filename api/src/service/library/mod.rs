@@ -30,8 +30,10 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 
 pub use deletion::Deletion;
+pub use edit::Edit;
 pub use listing::Listing;
 pub use metadata::MetadataChange;
+pub use presets::{Preset, check_unsigned};
 pub use settings::{CloudSettings, FolderMode};
 pub use view::View;
 

@@ -3,6 +3,7 @@
 use super::long_names::components;
 use super::{LibraryService, cursor};
 use crate::catalog::library::{Definition, DefinitionKind};
+use crate::domain::CloudId;
 use crate::service::access::Caller;
 use crate::service::call::{ApiError, Params, shown};
 use crate::service::params;
@@ -97,11 +98,127 @@ fn options(given: &Params) -> Result<Map<String, Value>, ApiError> {
     Ok(options)
 }
 
+/// Parameters that an unsigned upload may bring.
+const UNSIGNED: &[&str] = &[
+    "upload_preset",
+    "callback",
+    "public_id",
+    "folder",
+    "asset_folder",
+    "tags",
+    "context",
+    "metadata",
+    "face_coordinates",
+    "custom_coordinates",
+    "source",
+    "filename_override",
+    "manifest_transformation",
+    "manifest_json",
+    "template",
+    "template_vars",
+    "regions",
+    "public_id_prefix",
+];
+
+/// Parameters that some clients send with every call, and that an unsigned upload does not use.
+const IGNORED: &[&str] =
+    &["file", "api_key", "timestamp", "resource_type", "cloud_name", "display_name", "use_filename_as_display_name"];
+
+/// A preset as an upload uses it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Preset {
+    pub unsigned: bool,
+    options: Map<String, Value>,
+}
+
+impl Preset {
+    fn text(&self, name: &str) -> Option<&str> {
+        self.options.get(name).and_then(Value::as_str).filter(|text| !text.is_empty())
+    }
+
+    /// Whether callers may not choose the public id.
+    pub fn disallows_public_id(&self) -> bool {
+        matches!(self.text("disallow_public_id"), Some("1" | "true"))
+    }
+
+    /// The options together with the parameters of a call. Tags are united, context and metadata merged by key; on
+    /// other conflicts a signed call wins over the preset, and the preset over an unsigned call.
+    pub fn combine(&self, given: &[(String, String)], signed: bool) -> Vec<(String, String)> {
+        let params = Params::from(given.to_vec());
+        let mut all: Vec<(String, String)> = Vec::new();
+        for (name, value) in given {
+            let plain = crate::auth::signature::list_name(name);
+            let preset = self.text(plain);
+            let merged = matches!(plain, "tags" | "context" | "metadata");
+            if preset.is_none() || (signed && !merged && params.text(plain).is_some()) {
+                all.push((name.clone(), value.clone()));
+            }
+        }
+        for (name, _) in &self.options {
+            let Some(option) = self.text(name) else { continue };
+            let own = params.values(name).join(",");
+            let value = match name.as_str() {
+                _ if own.is_empty() => option.to_owned(),
+                "tags" => format!("{option},{own}"),
+                // Of two values of a key the later one counts.
+                "context" | "metadata" if signed => format!("{option}|{own}"),
+                "context" | "metadata" => format!("{own}|{option}"),
+                _ if signed => continue,
+                _ => option.to_owned(),
+            };
+            all.push((name.clone(), value));
+        }
+        if !signed {
+            all.retain(|(name, _)| name != "overwrite");
+            all.push(("overwrite".to_owned(), "false".to_owned()));
+        }
+        all
+    }
+}
+
+/// Refuses what an unsigned upload may not bring.
+pub fn check_unsigned(given: &[(String, String)]) -> Result<(), ApiError> {
+    let mut wrong: Vec<&str> = Vec::new();
+    for (name, value) in given {
+        let name = crate::auth::signature::list_name(name);
+        if !value.is_empty() && !UNSIGNED.contains(&name) && !IGNORED.contains(&name) && !wrong.contains(&name) {
+            wrong.push(name);
+        }
+    }
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    let capital = |name: &&str| {
+        let mut letters = name.chars();
+        letters.next().map_or(String::new(), |first| first.to_uppercase().collect::<String>() + letters.as_str())
+    };
+    let messages: Vec<String> = wrong
+        .iter()
+        .map(|name| {
+            format!(
+                "{} parameter is not allowed when using unsigned upload. Only {} upload parameters are allowed.",
+                capital(name),
+                UNSIGNED.join(", ")
+            )
+        })
+        .collect();
+    Err(ApiError::BadRequest(messages.join(", ")))
+}
+
 fn missing(name: &str) -> ApiError {
     ApiError::NotFound(format!("Can't find upload preset named {}", shown(name)))
 }
 
 impl LibraryService {
+    /// The preset that an upload names.
+    pub async fn find_preset(&self, cloud: &CloudId, name: &str) -> Result<Option<Preset>, ApiError> {
+        let found = self.parts.library.definition(cloud, KIND, name).await?;
+        Ok(found.map(|found| Preset {
+            unsigned: found.body["unsigned"] == json!(true),
+            options: found.body["options"].as_object().cloned().unwrap_or_default(),
+        }))
+    }
+
     /// `GET /upload_presets`
     pub async fn presets(&self, caller: &Caller, params: &Params) -> Result<Value, ApiError> {
         let after = cursor::read_text(params)?;
@@ -202,5 +319,32 @@ mod tests {
         assert_eq!(Value::Object(settings), wanted);
         let odd: Params = vec![("novelty".to_owned(), "1".to_owned())].into();
         assert!(super::options(&odd).is_err());
+    }
+
+    #[test]
+    fn presets_and_calls_are_combined() {
+        let options = json!({ "tags": "a,b", "context": "k=preset|x=1", "folder": "f", "use_filename": "1" });
+        let preset = Preset { unsigned: true, options: options.as_object().cloned().unwrap() };
+        let given = [("tags", "c"), ("context", "k=call"), ("folder", "g"), ("public_id", "p")]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let value = |all: &[(String, String)], name: &str| Params::from(all.to_vec()).text(name).unwrap().to_owned();
+        let signed = preset.combine(&given, true);
+        assert_eq!((value(&signed, "tags"), value(&signed, "folder")), ("a,b,c".into(), "g".into()));
+        assert_eq!(
+            (value(&signed, "context"), value(&signed, "use_filename")),
+            ("k=preset|x=1|k=call".into(), "1".into())
+        );
+        let unsigned = preset.combine(&given, false);
+        assert_eq!((value(&unsigned, "folder"), value(&unsigned, "public_id")), ("f".into(), "p".into()));
+        assert_eq!(
+            (value(&unsigned, "context"), value(&unsigned, "overwrite")),
+            ("k=call|k=preset|x=1".into(), "false".into())
+        );
+        assert!(check_unsigned(&given).is_ok());
+        let wrong = check_unsigned(&[("eager".to_owned(), "w_1".to_owned())]).unwrap_err().to_string();
+        assert!(
+            wrong.starts_with("Eager parameter is not allowed when using unsigned upload. Only upload_preset,"),
+            "{wrong}"
+        );
     }
 }
