@@ -12,6 +12,7 @@ mod express;
 mod http;
 mod memory;
 mod overload;
+mod s3;
 mod serve;
 mod sharing;
 mod signatures;

@@ -12,6 +12,7 @@ use aws_sdk_s3::config::{
 use aws_smithy_http_client::Builder;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 
+use super::place::Place;
 use crate::domain::Secret;
 
 /// When additional checksums go over the wire. Content-MD5 and the signed SHA-256 of the body always do.
@@ -75,6 +76,12 @@ pub struct S3Options {
 }
 
 impl S3Options {
+    /// Whether bucket and prefix can be ones; else whether the prefix is the wrong one, and why.
+    pub fn check_place(bucket: &str, prefix: &str) -> Result<(), (bool, &'static str)> {
+        Place::new(bucket, "").map_err(|reason| (false, reason))?;
+        Place::new(bucket, prefix).map(drop).map_err(|reason| (true, reason))
+    }
+
     /// Where this is, for messages.
     pub(super) fn server(&self) -> String {
         self.endpoint.clone().unwrap_or_else(|| format!("Amazon S3 in {}", self.region))
@@ -85,9 +92,7 @@ pub(super) fn client(options: &S3Options) -> Client {
     let http = Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
     let secret = options.secret_access_key.expose();
     let (requests, responses) = match options.checksums {
-        Checksums::WhenRequired => {
-            (RequestChecksumCalculation::WhenRequired, ResponseChecksumValidation::WhenRequired)
-        }
+        Checksums::WhenRequired => (RequestChecksumCalculation::WhenRequired, ResponseChecksumValidation::WhenRequired),
         Checksums::WhenSupported => {
             (RequestChecksumCalculation::WhenSupported, ResponseChecksumValidation::WhenSupported)
         }
@@ -141,7 +146,8 @@ mod tests {
             timing: Timing::default(),
         };
         let for_a_minute = PresigningConfig::expires_in(Duration::from_secs(60)).unwrap();
-        let request = client(&options).get_object().bucket("pictures").key("ab/cd").presigned(for_a_minute).await.unwrap();
+        let request =
+            client(&options).get_object().bucket("pictures").key("ab/cd").presigned(for_a_minute).await.unwrap();
         assert!(!request.uri().contains("geheim"));
         request.uri().split('?').next().unwrap().to_owned()
     }

@@ -16,7 +16,7 @@ impl Inner {
         self.copy_in_parts_above(MOST_COPIED_AT_ONCE, PART_BYTES, from, to).await
     }
 
-    /// With other sizes for tests.
+    /// The same with other sizes.
     pub(super) async fn copy_in_parts_above(
         &self,
         most_at_once: u64,

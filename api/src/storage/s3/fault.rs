@@ -3,8 +3,8 @@
 use std::error::Error;
 use std::io;
 
-use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::config::http::HttpResponse;
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
 use super::super::{BlobKey, StorageError};
 

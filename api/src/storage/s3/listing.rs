@@ -28,8 +28,8 @@ impl Inner {
         let mut more = None;
         loop {
             let listed = self.client.list_buckets().set_continuation_token(more).send().await;
-            let listed =
-                listed.map_err(|error| Fault::from(error).about(self.doing("list buckets", self.place.bucket()), None))?;
+            let listed = listed
+                .map_err(|error| Fault::from(error).about(self.doing("list buckets", self.place.bucket()), None))?;
             let names = listed.buckets().iter().filter_map(|bucket| bucket.name());
             buckets.extend(names.filter(|name| self.place.is_of_a_cloud(name)).map(str::to_owned));
             more = listed.continuation_token;
@@ -144,9 +144,8 @@ impl Inner {
                 let request = self.client.list_multipart_uploads().bucket(&bucket).prefix(self.place.prefix());
                 let request = request.set_key_marker(after_key.take()).set_upload_id_marker(after_id.take());
                 let listed = request.send().await;
-                let listed = listed.map_err(|error| {
-                    Fault::from(error).about(self.doing("list unfinished uploads", &bucket), None)
-                })?;
+                let listed = listed
+                    .map_err(|error| Fault::from(error).about(self.doing("list unfinished uploads", &bucket), None))?;
                 for upload in listed.uploads() {
                     let begun = upload.initiated().and_then(|begun| SystemTime::try_from(*begun).ok());
                     let stale = begun.zip(before).is_some_and(|(begun, before)| begun < before);

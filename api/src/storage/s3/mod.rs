@@ -110,6 +110,11 @@ impl S3Store {
         store.list(None, 1).await?;
         Ok(store)
     }
+
+    /// Copies as a blob beyond 5 GiB is copied, in parts of `part_bytes`; S3 takes no parts below 5 MiB but the last.
+    pub async fn copy_in_parts(&self, part_bytes: u64, from: &BlobKey, to: &BlobKey) -> Result<()> {
+        self.inner.copy_in_parts_above(0, part_bytes.max(PART_BYTES), from, to).await
+    }
 }
 
 #[async_trait]

@@ -19,8 +19,10 @@ impl Place {
         let name = bucket.replacen(CLOUD, &"0".repeat(BlobKey::CLOUD_LENGTH), 1);
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
         if !(3..=63).contains(&name.len()) || !name.bytes().all(plain) {
-            return Err("must be the name of a bucket: 3 to 63 letters, digits, dashes and dots; {cloud} may stand in it \
-                        once, for 12 characters that tell the cloud");
+            return Err(
+                "must be the name of a bucket: 3 to 63 letters, digits, dashes and dots; {cloud} may stand in it \
+                        once, for 12 characters that tell the cloud",
+            );
         }
         let prefix = prefix.trim_matches('/');
         let clean = prefix.split('/').all(|part| !matches!(part, "." | "..") && part.bytes().all(plain));

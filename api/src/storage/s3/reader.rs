@@ -63,9 +63,8 @@ impl Body {
         let retries = inner.options.timing.attempts.saturating_sub(1);
         let length = rest.end - rest.start;
         let body = Self { inner, key, etag: asked.e_tag, stream: asked.body, rest, retries, sum };
-        let chunks = stream::try_unfold(body, |mut body| async move {
-            Ok(body.next().await?.map(|chunk| (chunk, body)))
-        });
+        let chunks =
+            stream::try_unfold(body, |mut body| async move { Ok(body.next().await?.map(|chunk| (chunk, body))) });
         Ok(BlobReader::new(length, Box::pin(chunks)))
     }
 
