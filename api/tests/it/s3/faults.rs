@@ -44,7 +44,10 @@ async fn a_failing_server_is_waited_for_within_bounds_and_comes_back() {
 async fn a_few_failures_are_not_noticed() {
     let Some(server) = server() else { return };
     let proxy = Proxy::before(&server).await;
-    let store = open(options(&proxy.url(), &bucket(&server))).await;
+    let options = options(&proxy.url(), &bucket(&server));
+    // Connections that the proxy has just closed may cost tries too.
+    let timing = Timing { attempts: 10, ..options.timing.clone() };
+    let store = open(S3Options { timing, ..options }).await;
     for status in [500, 503] {
         for length in [1000, 12_000_000] {
             let content = content(length);
