@@ -24,7 +24,7 @@ const MOST_PARTS: i32 = 10_000;
 /// Parts of the first size; some servers want all parts but the last to be equal, so growth begins late.
 const EQUAL_PARTS: i32 = 5_000;
 /// Parts of each further size.
-const PARTS_OF_A_SIZE: i32 = 500;
+const PARTS_OF_A_SIZE: i32 = 400;
 /// Largest part; S3's limit is 5 GiB.
 const MOST_PART_BYTES: u64 = 4 << 30;
 
