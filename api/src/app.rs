@@ -7,7 +7,7 @@ use crate::catalog::postgres::PostgresCatalog;
 use crate::catalog::sqlite::SqliteCatalog;
 use crate::catalog::{Catalog, CatalogError};
 use crate::config::budget::MemoryBudget;
-use crate::config::{CatalogConfig, Config, ProfileChoice, RendererChoice, secret_key};
+use crate::config::{CatalogConfig, Config, ProfileChoice, RendererChoice, StorageConfig, secret_key};
 use crate::demo;
 use crate::domain::CloudName;
 use crate::http::serve::{ConnectionLimits, serve};
@@ -21,7 +21,7 @@ use crate::service::library::{self, LibraryService};
 use crate::service::meter::Meter;
 use crate::service::renderer::{EagerRenderer, UploadedPictures};
 use crate::service::upload::{Changed, UploadService, UploadSettings};
-use crate::storage::{BlobStore, FsStore};
+use crate::storage::{Backup, BlobStore, FsStore, S3Store};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tintype_render::Limits;
@@ -43,6 +43,8 @@ const SHARED_CACHE_AGE: Duration = Duration::from_secs(5);
 const MIN_PART_BYTES: u64 = 5 << 20;
 /// How often blobs that no row names any longer are deleted.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
+/// How often uploads to the blob stores that nobody finishes are looked for.
+const SWEEP_UNFINISHED_EVERY: Duration = Duration::from_secs(3600);
 
 /// Why the server does not start, or ends.
 #[derive(Debug, thiserror::Error)]
@@ -128,9 +130,24 @@ async fn bring_index_up_to_date(records: &Records) -> Result<(), AppError> {
     Ok(())
 }
 
-/// Opens the folder of blobs.
+/// Opens the store of blobs.
 pub async fn open_store(config: &Config) -> Result<Arc<dyn BlobStore>, AppError> {
-    Ok(Arc::new(FsStore::open(config.data_dir.join("blobs")).await?))
+    open_blobs(&config.storage).await
+}
+
+/// Opens the second store, where the configuration names one.
+pub async fn open_backup(config: &Config) -> Result<Option<Arc<dyn BlobStore>>, AppError> {
+    match &config.backup {
+        Some(storage) => Ok(Some(open_blobs(storage).await?)),
+        None => Ok(None),
+    }
+}
+
+async fn open_blobs(storage: &StorageConfig) -> Result<Arc<dyn BlobStore>, AppError> {
+    Ok(match storage {
+        StorageConfig::Folder(path) => Arc::new(FsStore::open(path).await?),
+        StorageConfig::S3(options) => Arc::new(S3Store::open((**options).clone()).await?),
+    })
 }
 
 /// Time since the first call: the renderer has no clock of its own.
@@ -181,6 +198,8 @@ fn choose(wanted: RendererChoice, options: GpuOptions) -> Result<Choice, AppErro
 pub struct App {
     config: Config,
     catalog: Arc<dyn Catalog>,
+    blobs: Arc<dyn BlobStore>,
+    backup: Option<Backup>,
     scheduler: Arc<Scheduler>,
     deriver: Arc<Deriver>,
     keeper: Arc<DerivedKeeper>,
@@ -197,8 +216,11 @@ impl App {
             .map_err(|error| AppError::Demo(format!("cannot create {}: {error}", config.data_dir.display())))?;
         let records = open_records(&config).await?;
         let blobs = open_store(&config).await?;
+        let copies = open_backup(&config).await?;
         let chosen = choose_renderer_of(&config)?;
-        Self::assemble(config, records, blobs, chosen).await
+        let mut app = Self::assemble(config, records, blobs.clone(), chosen).await?;
+        app.backup = copies.map(|copies| Backup::new(blobs, copies));
+        Ok(app)
     }
 
     /// Joins given stores and a given renderer.
@@ -266,7 +288,7 @@ impl App {
         let uploads = UploadService::new(
             catalog.clone(),
             library.clone(),
-            blobs,
+            blobs.clone(),
             Arc::new(UploadedPictures::new(scheduler.clone(), limits)),
             eager,
             changed,
@@ -295,7 +317,7 @@ impl App {
             }),
             request_timeout: config.http.request_timeout,
         };
-        Ok(App { config, catalog, scheduler, deriver, keeper, meter, uploads, state, renderer })
+        Ok(App { config, catalog, blobs, backup: None, scheduler, deriver, keeper, meter, uploads, state, renderer })
     }
 
     /// The routes, for tests that need no listener.
@@ -311,6 +333,11 @@ impl App {
     /// Records the uses of derived pictures and removes those that are too many, as a running server does now and then.
     pub async fn tidy_derived(&self) {
         self.keeper.tidy().await;
+    }
+
+    /// The second store, where there is one.
+    pub fn backup(&self) -> Option<&Backup> {
+        self.backup.as_ref()
     }
 
     /// The upload service.
@@ -331,9 +358,15 @@ impl App {
         }
         println!("renderer: {}", self.renderer);
         println!("catalog: {}, data in {}", self.catalog.kind(), self.config.data_dir.display());
+        match &self.backup {
+            Some(backup) => println!("blobs: {}, copies: {}", self.blobs.kind(), backup.copies().kind()),
+            None => println!("blobs: {}", self.blobs.kind()),
+        }
         println!("listening on http://{address}");
         tokio::spawn(Meter::run(Arc::downgrade(&self.meter), self.catalog.clone()));
         let sweeper = tokio::spawn(sweep(self.catalog.clone(), self.deriver.clone(), self.keeper.clone()));
+        let copies = self.backup.as_ref().map(|backup| backup.copies().clone());
+        let tidier = tokio::spawn(remove_unfinished(std::iter::once(self.blobs.clone()).chain(copies).collect()));
         let stop = stop_signal();
         let deliver = self.state.deliver.clone();
         let served =
@@ -343,6 +376,7 @@ impl App {
         self.scheduler.shutdown(GRACE).await;
         self.deriver.settle().await;
         sweeper.abort();
+        tidier.abort();
         if let Err(error) = self.keeper.record_uses().await {
             tracing::warn!(error = %error, "uses of derived pictures could not be recorded");
         }
@@ -367,6 +401,18 @@ async fn sweep(catalog: Arc<dyn Catalog>, deriver: Arc<Deriver>, keeper: Arc<Der
             Err(error) => tracing::warn!(error = %error, "the garbage list could not be read"),
         }
         tokio::time::sleep(SWEEP_EVERY).await;
+    }
+}
+
+/// Has the stores forget uploads that no living writer will finish.
+async fn remove_unfinished(stores: Vec<Arc<dyn BlobStore>>) {
+    loop {
+        for store in &stores {
+            if let Err(error) = store.remove_unfinished().await {
+                tracing::warn!(error = %error, store = store.kind(), "unfinished uploads could not be removed");
+            }
+        }
+        tokio::time::sleep(SWEEP_UNFINISHED_EVERY).await;
     }
 }
 

@@ -220,7 +220,11 @@ fn doctor(flags: &ArgMatches) -> Result<(), String> {
             store.delete(&key).await.map_err(|error| error.to_string())?;
             Ok::<_, String>(format!("{}, writable", store.kind()))
         };
-        [("catalog", catalog.await), ("blobs", store.await)]
+        let backup = async {
+            let copies = app::open_backup(&config).await.map_err(|error| error.to_string())?;
+            Ok::<_, String>(copies.map_or_else(|| "none".to_owned(), |copies| copies.kind().to_owned()))
+        };
+        [("catalog", catalog.await), ("blobs", store.await), ("backup", backup.await)]
     });
     for (what, result) in stores {
         match result {

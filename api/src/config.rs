@@ -5,6 +5,7 @@ pub mod budget;
 pub mod machine;
 pub mod secret_key;
 pub mod source;
+pub mod storage;
 pub mod table;
 
 use crate::domain::Secret;
@@ -15,6 +16,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
+pub use storage::StorageConfig;
 
 /// Why the server cannot start with this configuration.
 #[derive(Debug, thiserror::Error)]
@@ -119,6 +121,9 @@ pub struct LogConfig {
 pub struct Config {
     pub data_dir: PathBuf,
     pub catalog: CatalogConfig,
+    pub storage: StorageConfig,
+    /// Where copies of blobs are kept.
+    pub backup: Option<StorageConfig>,
     pub secret_key_file: PathBuf,
     /// Cloud that addresses without a cloud name mean.
     pub default_cloud: Option<String>,
@@ -155,6 +160,8 @@ impl Config {
         let max_upload_bytes = settings.parse("max_upload_bytes", "a number of bytes")?;
         let config = Config {
             catalog: catalog(&settings, &data_dir)?,
+            storage: storage::storage(&settings, &data_dir)?,
+            backup: storage::backup(&settings)?,
             secret_key_file: match settings.text("secret_key_file") {
                 "" => data_dir.join("secret.key"),
                 path => PathBuf::from(path),
