@@ -4,10 +4,10 @@
 /// the C library raises it to that of any block that was freed, up to 32 MiB: files and pictures then lie between small
 /// blocks, in as many heaps as there are threads, and what they leave cannot be given back.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
-const MAPPED_BYTES: libc::c_int = 256 << 10;
+const MAPPED_BYTES: libc::c_int = 512 << 10;
 /// Free bytes that the end of a heap keeps.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
-const KEPT_BYTES: libc::c_int = 1 << 20;
+const KEPT_BYTES: libc::c_int = 4 << 20;
 
 /// Bounds what the allocator keeps of freed memory, for `n_threads` that allocate much. To be called before threads start.
 /// With another C library than glibc nothing happens.

@@ -277,6 +277,7 @@ impl Engine {
                 Some(load)
             }
             Ok(Some(Streamed { output, encoding })) => {
+                self.metrics.streamed();
                 let Load { sources, mut course, .. } = load;
                 drop(sources);
                 // Decoding and rendering took turns.
