@@ -10,6 +10,7 @@ use crate::config::budget::MemoryBudget;
 use crate::config::{CatalogConfig, Config, ProfileChoice, RendererChoice, StorageConfig, secret_key};
 use crate::demo;
 use crate::domain::CloudName;
+use crate::heap;
 use crate::http::serve::{ConnectionLimits, serve};
 use crate::http::{HttpState, MetricsText, router};
 use crate::pipeline_files::PipelineFiles;
@@ -235,6 +236,7 @@ impl App {
         let detector = FaceDetector::new().map_err(|error| AppError::Renderer(error.to_string()))?;
         let memory = config.memory(chosen.backend.is_some());
         tracing::info!(%memory, "memory");
+        tintype_render::pool::limit(memory.pool as usize);
         let scheduler = Arc::new(Scheduler::start(
             SchedulerConfig {
                 n_threads: config.render.threads,
@@ -386,6 +388,7 @@ impl App {
 }
 
 /// Keeps derived pictures below their limit, and deletes blobs that no row names any longer, also those that a crash left.
+/// Gives back memory that was freed and is not in use again.
 async fn sweep(catalog: Arc<dyn Catalog>, deriver: Arc<Deriver>, keeper: Arc<DerivedKeeper>) {
     loop {
         keeper.tidy().await;
@@ -400,6 +403,8 @@ async fn sweep(catalog: Arc<dyn Catalog>, deriver: Arc<Deriver>, keeper: Arc<Der
             Ok(_) => {}
             Err(error) => tracing::warn!(error = %error, "the garbage list could not be read"),
         }
+        tintype_render::pool::trim();
+        heap::trim();
         tokio::time::sleep(SWEEP_EVERY).await;
     }
 }
@@ -459,6 +464,9 @@ impl MetricsText for Metrics {
         text += "# HELP tintype_url_cache_bytes Bytes of finished answers in memory.\n";
         text += "# TYPE tintype_url_cache_bytes gauge\n";
         text += &format!("tintype_url_cache_bytes {}\n", self.cache.bytes());
+        text += "# HELP tintype_pool_bytes Bytes of buffers that are kept to be used again.\n";
+        text += "# TYPE tintype_pool_bytes gauge\n";
+        text += &format!("tintype_pool_bytes {}\n", tintype_render::pool::held_bytes());
         text +=
             "# HELP tintype_derived_evicted_total Derived pictures that were removed because there were too many.\n";
         text += "# TYPE tintype_derived_evicted_total counter\n";

@@ -7,6 +7,7 @@ mod local;
 
 use crate::app::{self, App, AppError};
 use crate::config::{Config, LogConfig, LogFormat, table};
+use crate::heap;
 use crate::probe;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use std::collections::BTreeMap;
@@ -182,6 +183,7 @@ fn runtime() -> Result<tokio::runtime::Runtime, String> {
 fn serve(flags: &ArgMatches) -> Result<(), String> {
     let config = load(flags)?;
     start_log(&config.log)?;
+    heap::set_up(config.render.threads);
     runtime()?.block_on(async { App::open(config).await?.run().await }).map_err(|error: AppError| error.to_string())
 }
 

@@ -15,8 +15,8 @@ pub mod quality;
 mod webp;
 
 pub use container::{Container, sniff};
-pub(crate) use planar::REACH as CHROMA_REACH;
-pub use planar::decode_planes;
+pub use planar::{PlaneReader, decode_planes, open_planes};
+pub(crate) use planar::{REACH as CHROMA_REACH, predict_planes};
 
 use crate::error::{Error, Result};
 use crate::frame::{BYTES_PER_PIXEL, Frame};
@@ -27,6 +27,7 @@ use crate::plan::geometry::{Orientation, Rect, Size};
 use crate::plan::step::Demand;
 use crate::plan::{Encoding, Quality};
 use crate::planes::Planes;
+use crate::pool;
 
 /// What the header of a file says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,7 +104,7 @@ pub fn decode(bytes: &[u8], demand: &Demand, limits: &Limits) -> Result<(Frame, 
     let mut decoder = open(bytes, demand, limits)?;
     let (decoded, has_alpha) = (decoder.decoded(), decoder.has_alpha());
     let size = decoded.window.size();
-    let mut pixels = vec![0; size.pixels() as usize * BYTES_PER_PIXEL];
+    let mut pixels = pool::take(size.pixels() as usize * BYTES_PER_PIXEL);
     let stride = size.width as usize * BYTES_PER_PIXEL;
     let mut row = 0;
     while row < size.height {

@@ -26,4 +26,5 @@ mod random_language;
 mod random_plan;
 mod reduced_decode;
 mod share;
+mod stream;
 mod support;
