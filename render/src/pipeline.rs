@@ -1,9 +1,11 @@
 //! Joins decoding, planning, a backend and encoding.
 
 mod coefficients;
+mod effort;
 mod share;
 
 pub use coefficients::coefficient_bytes;
+pub use effort::{Effort, effort, within};
 pub use share::{BaseDemand, SharedBase, decode_base, prepare_from};
 
 use crate::backend::{Job, Output, Source};
