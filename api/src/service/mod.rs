@@ -12,4 +12,5 @@ pub mod params;
 pub mod pictures;
 pub mod renderer;
 pub mod spool;
+pub mod upgrade;
 pub mod upload;

@@ -12,6 +12,7 @@ mod express;
 mod http;
 mod memory;
 mod overload;
+mod provisional;
 mod serve;
 mod sharing;
 mod signatures;
