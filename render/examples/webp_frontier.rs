@@ -11,11 +11,12 @@ use tintype_render::backend::{Backend, Job, Source};
 use tintype_render::codec;
 use tintype_render::cpu::CpuBackend;
 use tintype_render::frame::Frame;
-use tintype_render::language::{Format, parse};
+use tintype_render::language::{ChromaSampling, Format, parse};
 use tintype_render::plan::facts::{Facts, Purpose, SourceFacts, Stage};
 use tintype_render::plan::geometry::Rect;
 use tintype_render::plan::step::Demand;
 use tintype_render::plan::{self, Encoding, Quality};
+use tintype_render::planes::Planes;
 use tintype_render::{Error, Limits};
 
 /// Method, segments, strength of spatial noise shaping, filter strength (-1: the default), passes.
@@ -79,6 +80,15 @@ fn measure(path: &str, size: &str, text: &str, sums: &mut BTreeMap<(String, Stri
             note(name, &|| webp(&frame, number, setting))?;
         }
     }
+    let planes = in_planes(&frame)?;
+    for (format, numbers) in [(Format::WebP, [76, 80, 84, 88]), (Format::Jpeg, [72, 76, 80, 84])] {
+        for number in numbers {
+            let encoding = Encoding { format, quality: Quality::Fixed(number), chroma: None, progressive: false };
+            note(format!("planes to {} q{number}", format.extension()), &|| {
+                Ok(codec::encode_planes(planes.clone(), &encoding)?.bytes)
+            })?;
+        }
+    }
     for number in [72, 76, 80, 84] {
         for progressive in [false, true] {
             let encoding =
@@ -89,6 +99,16 @@ fn measure(path: &str, size: &str, text: &str, sums: &mut BTreeMap<(String, Stri
         }
     }
     Ok(())
+}
+
+/// The picture in planes with halved chroma, through a JPEG that loses little else.
+fn in_planes(frame: &Frame) -> Result<Planes, Error> {
+    let (chroma, progressive) = (Some(ChromaSampling::Half), false);
+    let encoding = Encoding { format: Format::Jpeg, quality: Quality::Fixed(99), chroma, progressive };
+    let bytes = codec::encode(frame, &encoding, &Limits::default())?.bytes;
+    let demand = Demand { size: frame.size(), scale: 1.0, region: Rect::whole(frame.size()) };
+    let planes = codec::decode_planes(&bytes, &demand, &Limits::default())?;
+    planes.map(|(planes, _)| planes).ok_or_else(|| Error::Device("a plain JPEG was not read in planes".into()))
 }
 
 fn webp(frame: &Frame, number: u8, setting: (i32, i32, i32, i32)) -> Result<Vec<u8>, Error> {

@@ -40,8 +40,8 @@ fn difference(a: &Frame, b: &Frame) -> f64 {
     sum as f64 / a.pixels().len() as f64
 }
 
-/// The upper left part of the photograph in halved planes.
-fn planes(size: Size) -> Planes {
+/// The upper left part of the photograph as a plain JPEG with halved chroma.
+fn jpeg(size: Size) -> Vec<u8> {
     let photo = read(&file(), Size::new(640, 427));
     let width = size.width as usize * 4;
     let rows = (0..size.height).flat_map(|y| photo.row(y)[..width].to_vec()).collect();
@@ -52,8 +52,11 @@ fn planes(size: Size) -> Planes {
         chroma: Some(ChromaSampling::Half),
         progressive: false,
     };
-    let jpeg = encode(&part, &encoding, &Limits::default()).unwrap().bytes;
-    decode_planes(&jpeg, &whole(size), &Limits::default()).unwrap().expect("it is a plain JPEG").0
+    encode(&part, &encoding, &Limits::default()).unwrap().bytes
+}
+
+fn planes(size: Size) -> Planes {
+    decode_planes(&jpeg(size), &whole(size), &Limits::default()).unwrap().expect("it is a plain JPEG").0
 }
 
 #[test]
@@ -119,7 +122,7 @@ fn a_webp_of_a_resampled_jpeg_ends_in_planes_in_fast_only() {
     let detector = FaceDetector::new().unwrap();
     let ends_in_planes = |text: &str, profile| {
         let request = request(text, profile, MODERN, false);
-        let sources = [file().into()];
+        let sources = [jpeg(request.facts.base.size).into()];
         let prepared = pipeline::prepare(&request, &sources, &detector, &Limits::default()).unwrap();
         let job: Job = prepared.job;
         let output = CpuBackend::new().execute(&[job]).remove(0).unwrap();
