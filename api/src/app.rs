@@ -21,6 +21,7 @@ use crate::service::keep::{DerivedKeeper, Uses};
 use crate::service::library::{self, LibraryService};
 use crate::service::meter::Meter;
 use crate::service::renderer::{EagerRenderer, UploadedPictures};
+use crate::service::upgrade::{Upgrades, default_effort};
 use crate::service::upload::{Changed, UploadService, UploadSettings};
 use crate::storage::{Backup, BlobStore, FsStore, S3Store};
 use std::sync::{Arc, OnceLock};
@@ -203,6 +204,7 @@ pub struct App {
     backup: Option<Backup>,
     scheduler: Arc<Scheduler>,
     deriver: Arc<Deriver>,
+    upgrades: Arc<Upgrades>,
     keeper: Arc<DerivedKeeper>,
     meter: Arc<Meter>,
     uploads: UploadService,
@@ -258,16 +260,25 @@ impl App {
         let most_bytes = config.cache.derived_max_bytes;
         let keeper =
             Arc::new(DerivedKeeper::new(catalog.clone(), deriver.clone(), cache.clone(), uses.clone(), most_bytes));
+        let most_effort = config.render.auto_format_effort.unwrap_or_else(|| default_effort(profile(&config)));
+        let upgrades = Upgrades::new(
+            deriver.clone(),
+            scheduler.clone(),
+            config.render.threads,
+            (!most_effort.is_zero()).then_some(most_effort),
+        );
         let delivery = Delivery::new(
             catalog.clone(),
             blobs.clone(),
             deriver.clone(),
+            upgrades.clone(),
             &cache,
             meter.clone(),
             uses,
             DeliverySettings {
                 default_cloud: config.default_cloud.as_deref().and_then(|name| CloudName::new(name).ok()),
                 unversioned_max_age: config.cache.unversioned_max_age,
+                provisional_max_age: config.cache.provisional_max_age,
                 retry_after: RETRY_AFTER,
             },
         );
@@ -315,11 +326,25 @@ impl App {
                 cache,
                 memory,
                 keeper: keeper.clone(),
+                upgrades: upgrades.clone(),
                 renderer: renderer.clone(),
             }),
             request_timeout: config.http.request_timeout,
         };
-        Ok(App { config, catalog, blobs, backup: None, scheduler, deriver, keeper, meter, uploads, state, renderer })
+        Ok(App {
+            config,
+            catalog,
+            blobs,
+            backup: None,
+            scheduler,
+            deriver,
+            upgrades,
+            keeper,
+            meter,
+            uploads,
+            state,
+            renderer,
+        })
     }
 
     /// The routes, for tests that need no listener.
@@ -376,6 +401,7 @@ impl App {
         let result = served.await.map_err(AppError::Serve);
         tracing::info!("stopping");
         self.scheduler.shutdown(GRACE).await;
+        self.upgrades.settle().await;
         self.deriver.settle().await;
         sweeper.abort();
         tidier.abort();
@@ -446,6 +472,7 @@ struct Metrics {
     scheduler: Arc<Scheduler>,
     cache: DeliveryCache,
     keeper: Arc<DerivedKeeper>,
+    upgrades: Arc<Upgrades>,
     memory: MemoryBudget,
     renderer: String,
 }
@@ -471,6 +498,15 @@ impl MetricsText for Metrics {
             "# HELP tintype_derived_evicted_total Derived pictures that were removed because there were too many.\n";
         text += "# TYPE tintype_derived_evicted_total counter\n";
         text += &format!("tintype_derived_evicted_total {}\n", self.keeper.evicted());
+        let counts = self.upgrades.counts();
+        text += "# HELP tintype_provisional_answers_total Automatic formats that were answered in the next best one.\n";
+        text += "# TYPE tintype_provisional_answers_total counter\n";
+        text += &format!("tintype_provisional_answers_total {}\n", counts.provisional);
+        text += "# HELP tintype_upgrades_total Better pictures made after such answers, by how that ended.\n";
+        text += "# TYPE tintype_upgrades_total counter\n";
+        for (outcome, n) in [("finished", counts.finished), ("failed", counts.failed), ("dropped", counts.dropped)] {
+            text += &format!("tintype_upgrades_total{{outcome=\"{outcome}\"}} {n}\n");
+        }
         text
     }
 }

@@ -89,6 +89,8 @@ pub struct RenderConfig {
     pub max_output_pixels: u64,
     /// Threads for decoding, encoding and CPU kernels.
     pub threads: usize,
+    /// Processor time that writing a first `f_auto` answer may take; zero is no limit, `None` the profile's own.
+    pub auto_format_effort: Option<Duration>,
 }
 
 /// Admission of work.
@@ -106,6 +108,8 @@ pub struct CacheConfig {
     /// Most bytes of stored derived pictures; 0 is no limit.
     pub derived_max_bytes: u64,
     pub unversioned_max_age: Duration,
+    /// Lifetime of `f_auto` answers of which a better one is being made.
+    pub provisional_max_age: Duration,
 }
 
 /// Logging.
@@ -183,6 +187,12 @@ impl Config {
                     "" => machine.threads,
                     _ => settings.parse("threads", "a number of threads")?,
                 },
+                auto_format_effort: match settings.text("auto_format_effort_ms") {
+                    "" => None,
+                    _ => Some(Duration::from_millis(
+                        settings.parse("auto_format_effort_ms", "a number of milliseconds")?,
+                    )),
+                },
             },
             scheduler: SchedulerConfig {
                 memory_budget_bytes: match settings.text("memory_budget_mb") {
@@ -196,6 +206,9 @@ impl Config {
                 derived_max_bytes: settings.parse("derived_max_bytes", "a number of bytes")?,
                 unversioned_max_age: Duration::from_secs(
                     settings.parse("unversioned_max_age_s", "a number of seconds")?,
+                ),
+                provisional_max_age: Duration::from_secs(
+                    settings.parse("provisional_max_age_s", "a number of seconds")?,
                 ),
             },
             log: LogConfig {
@@ -238,6 +251,11 @@ impl Config {
             self.cache.unversioned_max_age.as_secs() <= 31_536_000,
             "unversioned_max_age_s",
             "must be at most 31536000",
+        )?;
+        check(
+            self.cache.provisional_max_age.as_secs() <= 3600,
+            "provisional_max_age_s",
+            "must be at most 3600: a better picture waits",
         )?;
         check(!self.log.filter.is_empty(), "log", "must not be empty")?;
         if let Some(cloud) = &self.default_cloud {

@@ -1,10 +1,12 @@
 //! Joins decoding, planning, a backend and encoding.
 
 mod coefficients;
+mod effort;
 mod share;
 mod stream;
 
 pub use coefficients::coefficient_bytes;
+pub use effort::{Effort, effort, within};
 pub use share::{BaseDemand, SharedBase, decode_base, prepare_from};
 pub use stream::{Streamed, stream};
 

@@ -7,6 +7,7 @@ use super::deliver_types::{
 use super::derive::{DeriveError, DerivedPicture, Deriver, Ingredients};
 use super::keep::Uses;
 use super::meter::Meter;
+use super::upgrade::{First, Upgrades};
 use crate::auth::signature;
 use crate::cache::{Epoch, UrlCache, UrlKey};
 use crate::catalog::Catalog;
@@ -27,7 +28,6 @@ use tintype_render::Limits;
 use tintype_render::language::{self, Address, Format, FormatParam, Transformation};
 use tintype_render::pipeline::{self, Request};
 use tintype_render::plan::facts::{AcceptClass, Profile, Purpose};
-use tintype_scheduler::Lane;
 
 /// Originals up to this size are kept in the URL cache; larger ones are streamed from the store.
 const CACHED_ORIGINAL_BYTES: u64 = 1024 * 1024;
@@ -63,6 +63,8 @@ pub struct DeliverySettings {
     pub default_cloud: Option<CloudName>,
     /// Lifetime of answers whose address names no version.
     pub unversioned_max_age: Duration,
+    /// Lifetime of answers of which a better one is being made.
+    pub provisional_max_age: Duration,
     /// What a client is told when the server is full.
     pub retry_after: Duration,
 }
@@ -91,6 +93,7 @@ pub struct Delivery {
     catalog: Arc<dyn Catalog>,
     store: Arc<dyn BlobStore>,
     deriver: Arc<Deriver>,
+    upgrades: Arc<Upgrades>,
     cache: Arc<UrlCache<Kept>>,
     meter: Arc<Meter>,
     uses: Arc<Uses>,
@@ -153,12 +156,13 @@ impl Delivery {
         catalog: Arc<dyn Catalog>,
         store: Arc<dyn BlobStore>,
         deriver: Arc<Deriver>,
+        upgrades: Arc<Upgrades>,
         cache: &DeliveryCache,
         meter: Arc<Meter>,
         uses: Arc<Uses>,
         settings: DeliverySettings,
     ) -> Self {
-        Delivery { catalog, store, deriver, cache: cache.0.clone(), meter, uses, settings }
+        Delivery { catalog, store, deriver, upgrades, cache: cache.0.clone(), meter, uses, settings }
     }
 
     fn answer_kept(&self, kept: &Kept, head: bool) -> DeliveryAnswer {
@@ -339,24 +343,29 @@ impl Delivery {
         }
 
         let purpose = Purpose { extension, accept, ..Purpose::default() };
-        let picture =
-            self.deriver.derive(&asset, transformation.clone(), purpose, Lane::Interactive, false).await.map_err(
-                |error| match error {
-                    DeriveError::Gone(why) => Miss::Gone(why),
-                    error => Miss::Error(self.derive_error(error)),
-                },
-            )?;
+        let First { picture, provisional } =
+            self.upgrades.first(&asset, transformation.clone(), purpose).await.map_err(|error| match error {
+                DeriveError::Gone(why) => Miss::Gone(why),
+                error => Miss::Error(self.derive_error(error)),
+            })?;
         if picture.counts {
             self.meter.transformed(&cloud.id);
         }
         self.uses.note(&picture.key);
         let mut timings = vec![lookup];
         timings.extend(stage_timings(&picture));
+        let (cache, last_modified_s) = if provisional {
+            // Older than the better picture can be: whoever compares dates alone must get that one as soon as it is there.
+            let policy = CachePolicy::Provisional { max_age: self.settings.provisional_max_age };
+            (policy, picture.created_at.unix_seconds() - 1)
+        } else {
+            (cache, picture.created_at.unix_seconds())
+        };
         let negotiated = transformation.components.iter().any(|part| part.format == Some(FormatParam::Auto));
         let kept = Kept {
             content_type: picture.format.content_type(),
             etag: picture.etag.clone(),
-            last_modified_s: picture.created_at.unix_seconds(),
+            last_modified_s,
             cache,
             vary: if negotiated { vec![VaryOn::Accept] } else { vec![] },
             content: ContentFacts {
@@ -376,7 +385,8 @@ impl Delivery {
             used: AtomicBool::new(false),
             head: OnceLock::new(),
         };
-        let kept = self.keep(url_key.clone(), kept, epoch);
+        // A provisional answer is never kept: every request for it looks for the better one, and asks for it again.
+        let kept = if provisional { Arc::new(kept) } else { self.keep(url_key.clone(), kept, epoch) };
         Ok(DeliveryAnswer { timings, ..self.answer_kept(&kept, request.head) })
     }
 

@@ -17,4 +17,5 @@ pub mod pictures;
 pub mod renderer;
 pub mod sniff;
 pub mod spool;
+pub mod upgrade;
 pub mod upload;

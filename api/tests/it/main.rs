@@ -14,6 +14,7 @@ mod http;
 mod library;
 mod memory;
 mod overload;
+mod provisional;
 mod s3;
 mod serve;
 mod sharing;

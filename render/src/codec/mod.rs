@@ -136,19 +136,20 @@ pub struct Encoded {
     pub quality: Option<u8>,
 }
 
-/// Writes planes, as the JPEG that they were made for. No metadata is written.
+/// Writes planes, as the JPEG or WebP that they were made for. No metadata is written.
 ///
-/// Errors: those of [`encode`], and a format other than JPEG.
+/// Errors: those of [`encode`], a format that is written from pixels, and planes for a WebP that are not halved.
 pub fn encode_planes(planes: Planes, encoding: &Encoding) -> Result<Encoded> {
     check_sides(planes.size(), encoding.format)?;
-    if encoding.format != Format::Jpeg {
-        return Err(Error::Encode("planes reached an encoder of pixels".into()));
-    }
     let quality = match encoding.quality {
         Quality::Fixed(number) => number.clamp(1, 100),
         Quality::Auto(level) => quality::auto_quality_of_luma(planes.luma(), encoding.format, level),
     };
-    let bytes = jpeg::encode_planes(planes, quality, encoding.progressive)?;
+    let bytes = match encoding.format {
+        Format::Jpeg => jpeg::encode_planes(planes, quality, encoding.progressive)?,
+        Format::WebP => webp::encode_planes(&planes, quality)?,
+        Format::Png | Format::Avif => return Err(Error::Encode("planes reached an encoder of pixels".into())),
+    };
     Ok(Encoded { bytes, format: encoding.format, quality: Some(quality) })
 }
 

@@ -20,6 +20,7 @@ mod oracle;
 mod parity;
 mod parser_vectors;
 mod planar;
+mod planar_webp;
 mod property_language;
 mod property_plan;
 mod random_language;
