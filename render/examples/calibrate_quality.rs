@@ -18,7 +18,7 @@ use tintype_render::plan::step::Demand;
 use tintype_render::plan::{self, Encoding, Quality};
 use tintype_render::{Error, Limits};
 
-const NUMBERS: [u8; 9] = [30, 40, 50, 60, 70, 78, 85, 91, 96];
+const NUMBERS: [u8; 11] = [20, 30, 40, 50, 60, 70, 76, 82, 88, 93, 97];
 
 fn main() {
     for folder in std::env::args().skip(1) {

@@ -8,6 +8,7 @@ mod container;
 mod huffman_jpeg;
 mod jpeg;
 mod jpeg_session;
+mod jpeg_writer;
 mod metadata;
 mod planar;
 mod png;
@@ -16,7 +17,7 @@ mod webp;
 
 pub use container::{Container, sniff};
 pub(crate) use planar::REACH as CHROMA_REACH;
-pub use planar::decode_planes;
+pub use planar::{Resampleable, decode_for_resampling, decode_planes};
 
 use crate::error::{Error, Result};
 use crate::frame::{BYTES_PER_PIXEL, Frame};
