@@ -27,3 +27,4 @@ mod random_plan;
 mod reduced_decode;
 mod share;
 mod support;
+mod wide_color;
