@@ -48,7 +48,7 @@ fn render(bytes: &[u8], text: &str, profile: Profile, factor: Option<f64>, plana
     };
     if let Some(f) = factor {
         let d = &mut plan.sources[0];
-        d.scale = (d.scale / 1.75 * f).min(1.0);
+        d.scale = (d.scale / 2.0 * f).min(1.0);
         if f > 100.0 {
             d.region = Rect::whole(d.size);
         }

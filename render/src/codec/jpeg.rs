@@ -59,8 +59,12 @@ pub(super) fn plan_decode(demand: &Demand) -> Decoded {
 /// The numerator of the least scale N/8 that meets a demand.
 pub(super) fn least_eighths(demand: &Demand) -> u32 {
     let wanted = demand.scale * 8.0;
-    // One sample a block is a box filter over it, which shows unless much is averaged afterwards.
-    let least = if wanted > 0.5 { 2.0 } else { 1.0 };
+    // Few samples a block are little better than a box filter over it, which shows unless much is averaged afterwards.
+    let least = match wanted {
+        ..=0.5 => 1.0,
+        ..=1.2 => 2.0,
+        _ => 3.0,
+    };
     (wanted - 1e-9).ceil().clamp(least, 8.0) as u32
 }
 
