@@ -7,7 +7,7 @@ pub use coefficients::coefficient_bytes;
 pub use share::{BaseDemand, SharedBase, decode_base, prepare_from};
 
 use crate::backend::{Job, Output, Source};
-use crate::codec::{self, Encoded, Resampleable};
+use crate::codec::{self, Encoded};
 use crate::cpu;
 use crate::error::{Error, Result};
 use crate::face::FaceDetector;
@@ -153,18 +153,11 @@ fn decode(plan: &plan::Plan, source: usize, bytes: &[u8], limits: &Limits) -> Re
 
 /// What is demanded, in planes where possible when it is only resampled.
 fn decode_demand(demand: &Demand, resampled: bool, bytes: &[u8], limits: &Limits) -> Result<(Source, Decoded)> {
-    let (picture, given) = match resampled {
-        true => codec::decode_for_resampling(bytes, demand, limits)?,
-        false => {
-            let (frame, given) = codec::decode(bytes, demand, limits)?;
-            (Resampleable::Pixels(frame), given)
-        }
-    };
-    let source = match picture {
-        Resampleable::Planes(planes) => Source::Planar(Arc::new(planes)),
-        Resampleable::Pixels(frame) => Source::Rgba(Arc::new(frame)),
-    };
-    Ok((source, given))
+    if resampled && let Some((planes, given)) = codec::decode_planes(bytes, demand, limits)? {
+        return Ok((Source::Planar(Arc::new(planes)), given));
+    }
+    let (frame, given) = codec::decode(bytes, demand, limits)?;
+    Ok((Source::Rgba(Arc::new(frame)), given))
 }
 
 /// Longest side, in pixels, of the picture in which faces are looked for.
@@ -175,10 +168,9 @@ pub fn find_faces(facts: &SourceFacts, bytes: &[u8], detector: &FaceDetector, li
     let side = f64::from(facts.size.width.max(facts.size.height));
     let scale = (FACE_SEARCH_SIDE / side).min(1.0);
     let demand = Demand { size: facts.size, scale, region: Rect::whole(facts.size) };
-    let (picture, given) = codec::decode_for_resampling(bytes, &demand, limits)?;
-    let frame = match picture {
-        Resampleable::Planes(planes) => planes.to_frame(),
-        Resampleable::Pixels(frame) => frame,
+    let (frame, given) = match codec::decode_planes(bytes, &demand, limits)? {
+        Some((planes, given)) => (planes.to_frame(), given),
+        None => codec::decode(bytes, &demand, limits)?,
     };
     let upright = cpu::turn(&frame, facts.orientation)?;
     let factor = 8.0 / f64::from(given.eighths);

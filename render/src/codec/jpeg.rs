@@ -81,10 +81,10 @@ fn decoded_at(demand: &Demand, eighths: u32) -> Decoded {
     Decoded { full, window: Rect::new(left, top, right - left, bottom - top), eighths, subsampling: None }
 }
 
-/// What makes sRGB of the pixels, when there is a usable profile of other colors.
-pub(super) fn to_srgb(bytes: &[u8], limits: &Limits) -> Result<Option<ToSrgb>> {
+/// Whether there is a usable profile of other colors than sRGB.
+pub(super) fn has_other_colors(bytes: &[u8], limits: &Limits) -> Result<bool> {
     let session = Session::read_header(bytes)?;
-    Ok(profile(&session, limits).and_then(|icc| ToSrgb::new(&icc)))
+    Ok(profile(&session, limits).is_some_and(|icc| ToSrgb::new(&icc).is_some()))
 }
 
 /// Reads a JPEG row by row.

@@ -17,7 +17,7 @@ mod webp;
 
 pub use container::{Container, sniff};
 pub(crate) use planar::REACH as CHROMA_REACH;
-pub use planar::{Resampleable, decode_for_resampling, decode_planes};
+pub use planar::decode_planes;
 
 use crate::error::{Error, Result};
 use crate::frame::{BYTES_PER_PIXEL, Frame};

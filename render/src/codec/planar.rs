@@ -2,9 +2,7 @@
 
 use super::huffman_jpeg::{Band, Coefficients, Header, Scan};
 use super::jpeg;
-use super::metadata::ToSrgb;
 use crate::error::Result;
-use crate::frame::Frame;
 use crate::lanes::Instructions;
 use crate::limits::Limits;
 use crate::plan::bind::Decoded;
@@ -23,42 +21,6 @@ pub(crate) const REACH: f64 = 12.0;
 ///
 /// Errors: limits.
 pub fn decode_planes(bytes: &[u8], demand: &Demand, limits: &Limits) -> Result<Option<(Planes, Decoded)>> {
-    let read = read_file(bytes, demand, limits)?;
-    Ok(read.filter(|read| read.to_srgb.is_none()).map(|read| (read.planes, read.decoded)))
-}
-
-/// What is demanded of a file for resampling.
-#[derive(Debug)]
-pub enum Resampleable {
-    Planes(Planes),
-    Pixels(Frame),
-}
-
-/// Reads what is demanded in whatever form is had at the least cost: planes where [`decode_planes`] reads them, and pixels of
-/// every other file. Where a JPEG has a profile of other colors than sRGB, planes become pixels at the scale of the decode
-/// and are converted there, as the pixels are that libjpeg gives, for about half of the time.
-///
-/// Errors: those of [`super::decode`].
-pub fn decode_for_resampling(bytes: &[u8], demand: &Demand, limits: &Limits) -> Result<(Resampleable, Decoded)> {
-    let Some(Read { planes, decoded, to_srgb }) = read_file(bytes, demand, limits)? else {
-        let (frame, decoded) = super::decode(bytes, demand, limits)?;
-        return Ok((Resampleable::Pixels(frame), decoded));
-    };
-    let Some(mut to_srgb) = to_srgb else { return Ok((Resampleable::Planes(planes), decoded)) };
-    let mut frame = planes.to_frame();
-    let stride = frame.row_stride_bytes();
-    frame.pixels_mut().chunks_exact_mut(stride).for_each(|row| to_srgb.apply(row));
-    Ok((Resampleable::Pixels(frame), Decoded { subsampling: None, ..decoded }))
-}
-
-/// What was read of a file, and what makes sRGB of its pixels.
-struct Read {
-    planes: Planes,
-    decoded: Decoded,
-    to_srgb: Option<ToSrgb>,
-}
-
-fn read_file(bytes: &[u8], demand: &Demand, limits: &Limits) -> Result<Option<Read>> {
     if bytes.len() as u64 > limits.source_bytes {
         return Ok(None);
     }
@@ -85,8 +47,10 @@ fn read_file(bytes: &[u8], demand: &Demand, limits: &Limits) -> Result<Option<Re
         let has_profile = coefficients.has_profile;
         (Reader::Progressive(Box::new(coefficients)), has_profile)
     };
-    let to_srgb = if has_profile { jpeg::to_srgb(bytes, limits)? } else { None };
-    Ok(read(&mut reader, demand, eighths).map(|(planes, decoded)| Read { planes, decoded, to_srgb }))
+    if has_profile && jpeg::has_other_colors(bytes, limits)? {
+        return Ok(None);
+    }
+    Ok(read(&mut reader, demand, eighths))
 }
 
 /// Whether our own decoder reads the file to its end.

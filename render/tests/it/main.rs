@@ -27,4 +27,3 @@ mod random_plan;
 mod reduced_decode;
 mod share;
 mod support;
-mod wide_color;
