@@ -8,6 +8,7 @@ mod container;
 mod huffman_jpeg;
 mod jpeg;
 mod jpeg_session;
+mod jpeg_writer;
 mod metadata;
 mod planar;
 mod png;

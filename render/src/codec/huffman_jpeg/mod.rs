@@ -17,7 +17,7 @@ pub use progressive::Coefficients;
 use crate::bands::Band;
 use crate::lanes::{Instructions, Lanes, Portable};
 use bits::Bits;
-use header::ZIGZAG;
+pub(super) use header::ZIGZAG;
 use inverse::{Basis, basis, flat, inverse};
 use std::ops::Range;
 
