@@ -17,6 +17,7 @@ use crate::pipeline_files::PipelineFiles;
 use crate::probe;
 use crate::service::deliver::{Delivery, DeliveryCache, DeliverySettings};
 use crate::service::derive::Deriver;
+use crate::service::gate::Gate;
 use crate::service::keep::{DerivedKeeper, Uses};
 use crate::service::library::{self, LibraryService};
 use crate::service::meter::Meter;
@@ -267,21 +268,6 @@ impl App {
             config.render.threads,
             (!most_effort.is_zero()).then_some(most_effort),
         );
-        let delivery = Delivery::new(
-            catalog.clone(),
-            blobs.clone(),
-            deriver.clone(),
-            upgrades.clone(),
-            &cache,
-            meter.clone(),
-            uses,
-            DeliverySettings {
-                default_cloud: config.default_cloud.as_deref().and_then(|name| CloudName::new(name).ok()),
-                unversioned_max_age: config.cache.unversioned_max_age,
-                provisional_max_age: config.cache.provisional_max_age,
-                retry_after: RETRY_AFTER,
-            },
-        );
         let forgetful = cache.clone();
         let changed: Changed = Arc::new(move |cloud| forgetful.invalidate(cloud));
         let eager = Arc::new(EagerRenderer::new(deriver.clone(), meter.clone(), RETRY_AFTER));
@@ -298,6 +284,23 @@ impl App {
                 max_pixels: config.render.max_source_pixels,
             },
         });
+        let delivery = Delivery::new(
+            catalog.clone(),
+            blobs.clone(),
+            deriver.clone(),
+            upgrades.clone(),
+            library.clone(),
+            Gate::new(scheduler.clone()),
+            &cache,
+            meter.clone(),
+            uses,
+            DeliverySettings {
+                default_cloud: config.default_cloud.as_deref().and_then(|name| CloudName::new(name).ok()),
+                unversioned_max_age: config.cache.unversioned_max_age,
+                provisional_max_age: config.cache.provisional_max_age,
+                retry_after: RETRY_AFTER,
+            },
+        );
         let uploads = UploadService::new(
             catalog.clone(),
             library.clone(),

@@ -114,8 +114,10 @@ pub enum ParamError {
 pub struct EagerEntry {
     /// As written, including the format: the answer repeats it.
     pub given: String,
-    /// The transformation alone; may be empty when only a format was given.
+    /// The transformation alone; may be empty when only a format was given. Addresses hold it.
     pub transformation: String,
+    /// The transformation without names of others: what is rendered.
+    pub expanded: String,
     pub extension: EagerExtension,
 }
 
@@ -411,7 +413,12 @@ fn eager(text: Option<&String>) -> Result<Vec<EagerEntry>, ParamError> {
                 }
             }
         };
-        entries.push(EagerEntry { given: given.to_owned(), transformation: transformation.to_owned(), extension });
+        entries.push(EagerEntry {
+            given: given.to_owned(),
+            transformation: transformation.to_owned(),
+            expanded: transformation.to_owned(),
+            extension,
+        });
     }
     Ok(entries)
 }

@@ -129,7 +129,7 @@ impl EagerRenderer {
         asset: &Asset,
         entry: &EagerEntry,
     ) -> Result<Option<(Arc<Transformation>, Purpose)>, DeliveryError> {
-        let transformation = Arc::new(language::parse(&entry.transformation, self.deriver.limits())?);
+        let transformation = Arc::new(language::parse(&entry.expanded, self.deriver.limits())?);
         let extension = match entry.extension {
             EagerExtension::Named(format) => Some(format),
             EagerExtension::Original | EagerExtension::None => Format::from_extension(&asset.format),
@@ -172,7 +172,7 @@ fn original(asset: &Asset) -> EagerPicture {
 #[async_trait]
 impl Eager for EagerRenderer {
     fn check(&self, entry: &EagerEntry) -> Result<(), tintype_render::Error> {
-        language::parse(&entry.transformation, self.deriver.limits()).map(|_| ())
+        language::parse(&entry.expanded, self.deriver.limits()).map(|_| ())
     }
 
     async fn render(

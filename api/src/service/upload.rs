@@ -472,14 +472,17 @@ impl Parts {
     ) -> Result<Accepted, UploadError> {
         let cloud = access::find_cloud(&*self.catalog, cloud).await?;
         let (caller, effective) = self.combine(cloud, authorization, given).await?;
-        let params = UploadParams::parse(&effective)?;
+        let mut params = UploadParams::parse(&effective)?;
         let effective = Params::from(effective);
+        self.library.expand_eager(&caller.cloud.id, &mut params.eager).await?;
         let edit = Edit::read(&effective)?;
         for entry in &params.eager {
             self.eager.check(entry).map_err(UploadError::Eager)?;
         }
         let metadata = self.library.metadata_of_upload(&caller, &effective).await?;
         let transformation = self.library.expand(&caller.cloud.id, &params.transformation).await?;
+        tintype_render::language::parse(&transformation, &tintype_render::Limits::default())
+            .map_err(UploadError::Eager)?;
         let settings = self.library.settings_of(&caller.cloud).await?;
         let asset_folder = match (&edit.asset_folder, settings.folder_mode) {
             (_, FolderMode::Fixed) => String::new(),

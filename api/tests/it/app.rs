@@ -104,15 +104,8 @@ impl TestApp {
             policy,
             max_uploads,
             inspect_budget_bytes: 1 << 20,
+            min_part_bytes: 1000,
         };
-        let upload = UploadService::new(
-            catalog.clone(),
-            Arc::new(blobs.clone()),
-            Arc::new(TestPictures),
-            Arc::new(TestEager),
-            Arc::new(|_| {}),
-            settings,
-        );
         let folder = tempfile::tempdir().unwrap();
         let records = SqliteCatalog::open(&folder.path().join("library.sqlite"), [7; 32]).await.unwrap();
         let library = LibraryService::new(library::Parts {
@@ -124,6 +117,15 @@ impl TestApp {
             public_base_url: "http://localhost:8080".to_owned(),
             limits: library::MediaLimits { max_upload_bytes: MAX_UPLOAD_BYTES, max_pixels: 1_000_000 },
         });
+        let upload = UploadService::new(
+            catalog.clone(),
+            library.clone(),
+            Arc::new(blobs.clone()),
+            Arc::new(TestPictures),
+            Arc::new(TestEager),
+            Arc::new(|_| {}),
+            settings,
+        );
         let router = router(HttpState {
             upload,
             library,

@@ -262,7 +262,7 @@ impl Pictures for TestPictures {
         Ok(facts(Format::Png, number(16), number(20)))
     }
 
-    async fn convert(&self, _: Bytes, format: Format) -> std::result::Result<Bytes, PictureError> {
+    async fn convert(&self, _: Bytes, _: &str, format: Format) -> std::result::Result<Bytes, PictureError> {
         match format {
             Format::WebP => Ok(Bytes::from_static(b"converted to webp from png")),
             other => Err(PictureError::Internal(format!("no conversion to {other:?}"))),

@@ -182,11 +182,6 @@ async fn unknown_api_routes_are_json_404_that_say_so() {
     let answer = app.get("/v1_1/demo/image/upload").await;
     assert_eq!((answer.status.as_u16(), answer.header("allow")), (405, "POST, OPTIONS"));
     assert!(answer.error().contains("use POST"));
-    for (kind, name) in [("video", "Video"), ("raw", "Raw")] {
-        let answer = app.send(multipart(&format!("/v1_1/demo/{kind}/upload"), &[], Some(("a", b"b")))).await;
-        assert_eq!(answer.status, StatusCode::BAD_REQUEST);
-        assert_eq!(answer.error(), format!("{name} uploads are not supported by this server yet"));
-    }
     let answer = app.send(Request::post("/v1_1/demo/%FF").body(Body::empty()).unwrap()).await;
     assert_eq!((answer.status.as_u16(), answer.error().as_str()), (400, "The path is not UTF-8"));
     app.assert_nothing_stored("routes");

@@ -236,7 +236,8 @@ impl LibraryService {
     /// `explicit`
     pub async fn explicit(&self, caller: &Caller, kind: ResourceType, params: &Params) -> Result<Value, ApiError> {
         let key = self.key(caller, kind, params, "public_id")?;
-        let entries = params::parse_eager(params.text("eager").unwrap_or_default()).map_err(bad)?;
+        let mut entries = params::parse_eager(params.text("eager").unwrap_or_default()).map_err(bad)?;
+        self.expand_eager(&caller.cloud.id, &mut entries).await?;
         for entry in &entries {
             self.parts.eager.check(entry).map_err(|error| ApiError::BadRequest(error.to_string()))?;
         }
@@ -251,7 +252,7 @@ impl LibraryService {
             .filter(|asset| !asset.placeholder)
             .ok_or_else(|| ApiError::missing_resource(key.public_id.as_str()))?;
         if params.is_set("overwrite")? && !entries.is_empty() {
-            let texts = entries.iter().map(|entry| super::deletion::canonical(&entry.transformation));
+            let texts = entries.iter().map(|entry| super::deletion::canonical(&entry.expanded));
             let texts = texts.collect::<Result<Vec<_>, _>>()?;
             let (_, freed) = self.parts.library.delete_derived_of(&asset.id, Some(texts)).await?;
             self.after_change(&caller.cloud.id, &freed).await;

@@ -3,9 +3,10 @@
 use super::long_names::{components, normalized};
 use super::{LibraryService, cursor};
 use crate::catalog::library::{DefinitionKind, DerivedOf};
-use crate::domain::CloudId;
+use crate::domain::{Cloud, CloudId};
 use crate::service::access::Caller;
 use crate::service::call::{ApiError, Params, shown};
+use crate::service::params::EagerEntry;
 use serde_json::{Value, json};
 use tintype_render::{Limits, language};
 
@@ -239,9 +240,26 @@ impl LibraryService {
         parsed.map(|_| ()).map_err(|error| ApiError::BadRequest(error.to_string()))
     }
 
+    /// Whether a cloud makes a transformation for anyone: those that are allowed, as they were written, where it is strict.
+    pub async fn allows(&self, cloud: &Cloud, text: &str) -> Result<bool, ApiError> {
+        if !self.recent_settings(cloud).await?.strict_transformations {
+            return Ok(true);
+        }
+        let found = self.parts.library.definition(&cloud.id, KIND, &key_of(text)).await?;
+        Ok(found.is_some_and(|found| found.body["allowed_for_strict"] == json!(true)))
+    }
+
     /// The transformation with every named one replaced by its definition.
     pub async fn expand(&self, cloud: &CloudId, text: &str) -> Result<String, ApiError> {
         self.expand_with(cloud, text, None).await
+    }
+
+    /// Replaces named transformations in entries of `eager`.
+    pub async fn expand_eager(&self, cloud: &CloudId, entries: &mut [EagerEntry]) -> Result<(), ApiError> {
+        for entry in entries {
+            entry.expanded = self.expand(cloud, &entry.transformation).await?;
+        }
+        Ok(())
     }
 
     /// As [`LibraryService::expand`]; `forbidden` is a name that must not be met.
