@@ -19,4 +19,4 @@ if [[ -z ${TINTYPE_TEST_POSTGRES:-} ]]; then
 fi
 
 # Interrupted first, so that the run can still stop its servers.
-exec timeout --signal=INT --kill-after=20 240 "$python" -B -u api/tests/sdk/test_python_sdk.py "$@"
+exec timeout --signal=INT --kill-after=20 480 "$python" -B -u api/tests/sdk/test_python_sdk.py "$@"
