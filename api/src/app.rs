@@ -9,6 +9,7 @@ use crate::config::budget::MemoryBudget;
 use crate::config::{CatalogConfig, Config, ProfileChoice, RendererChoice, secret_key};
 use crate::demo;
 use crate::domain::CloudName;
+use crate::fetch::{RemoteClient, SetupError};
 use crate::http::serve::{ConnectionLimits, serve};
 use crate::http::{HttpState, MetricsText, router};
 use crate::pipeline_files::PipelineFiles;
@@ -53,6 +54,8 @@ pub enum AppError {
     Renderer(String),
     #[error("scheduler: {0}")]
     Scheduler(#[from] tintype_scheduler::StartError),
+    #[error("fetching: {0}")]
+    Fetch(#[from] SetupError),
     #[error("{0}")]
     Demo(String),
     #[error("cannot listen on {address}: {error}")]
@@ -220,7 +223,8 @@ impl App {
                 max_uploads: 256,
                 inspect_budget_bytes: memory.uploads,
             },
-        );
+        )
+        .with_remote(RemoteClient::new(config.remote.fetch_settings()?)?);
         let renderer = chosen.reason.clone();
         let state = HttpState {
             upload: uploads.clone(),

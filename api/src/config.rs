@@ -3,12 +3,14 @@
 
 pub mod budget;
 pub mod machine;
+pub mod remote;
 pub mod secret_key;
 pub mod source;
 pub mod table;
 
 use crate::domain::Secret;
 use machine::Machine;
+use remote::RemoteConfig;
 use source::{Setting, Settings};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -126,6 +128,7 @@ pub struct Config {
     pub render: RenderConfig,
     pub scheduler: SchedulerConfig,
     pub cache: CacheConfig,
+    pub remote: RemoteConfig,
     pub log: LogConfig,
     settings: Settings,
 }
@@ -191,6 +194,7 @@ impl Config {
                     settings.parse("unversioned_max_age_s", "a number of seconds")?,
                 ),
             },
+            remote: RemoteConfig::read(&settings)?,
             log: LogConfig {
                 filter: settings.text("log").to_owned(),
                 format: settings.parse("log_format", "text or json")?,

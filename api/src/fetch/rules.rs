@@ -18,7 +18,10 @@ enum Place {
     Host(String),
     /// All names below this one, which begins with a dot.
     Suffix(String),
-    Network { base: IpAddr, n_bits: u32 },
+    Network {
+        base: IpAddr,
+        n_bits: u32,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,6 +2,7 @@
 
 use super::body::BodyError;
 use super::form::FormError;
+use crate::fetch::FetchError;
 use crate::service::access::AccessError;
 use crate::service::deliver_types::DeliveryError;
 use crate::service::pictures::PictureError;
@@ -106,6 +107,7 @@ impl From<UploadError> for HttpError {
     fn from(error: UploadError) -> Self {
         match error {
             UploadError::Access(error) => error.into(),
+            UploadError::Fetch(FetchError::Busy) => Self::busy(StatusCode::TOO_MANY_REQUESTS, Duration::from_secs(2)),
             UploadError::Param(_)
             | UploadError::PublicId(_)
             | UploadError::UnknownPreset
@@ -114,6 +116,7 @@ impl From<UploadError> for HttpError {
             | UploadError::TooLarge { .. }
             | UploadError::Remote(_)
             | UploadError::NotAnImage
+            | UploadError::Fetch(_)
             | UploadError::FormatNotAllowed(_) => Self::bad_request(error.to_string()),
             UploadError::Eager(error) => render_error(&error),
             UploadError::Picture(PictureError::Render(tintype_render::Error::Decode(detail))) => {

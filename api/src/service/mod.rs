@@ -10,6 +10,7 @@ pub mod meter;
 pub mod naming;
 pub mod params;
 pub mod pictures;
+mod remote_file;
 pub mod renderer;
 pub mod spool;
 pub mod upload;

@@ -5,14 +5,16 @@ use super::answer::{EagerAnswer, UploadAnswer};
 use super::naming::{self, InvalidPublicId};
 use super::params::{self, ParamError, UploadParams};
 use super::pictures::{Eager, PictureError, PictureFacts, Pictures};
+use super::remote_file;
 use super::spool::{Spool, Spooled};
 use crate::auth::signature::SignaturePolicy;
 use crate::catalog::{Catalog, CatalogError, PutOutcome};
 use crate::domain::{AccessMode, Asset, AssetKey, BlobKey, Cloud, CloudId, NewAsset, Region, ResourceType, Timestamp};
+use crate::fetch::{FetchError, RemoteClient};
 use crate::storage::{BlobStore, StorageError};
 use md5::{Digest, Md5};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -85,6 +87,8 @@ pub enum UploadError {
     TooLarge { got: u64, max: u64 },
     #[error("Fetching a file from an address is not supported by this server yet: {0}")]
     Remote(String),
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
     /// An address that takes any kind of file got one that is no image.
     #[error("Only images can be uploaded to this server yet")]
     NotAnImage,
@@ -118,6 +122,8 @@ struct Parts {
     pictures: Arc<dyn Pictures>,
     eager: Arc<dyn Eager>,
     changed: Changed,
+    /// Never set where files are not fetched from addresses.
+    remote: OnceLock<RemoteClient>,
     settings: UploadSettings,
     slots: Arc<Semaphore>,
     memory: Arc<Semaphore>,
@@ -161,9 +167,16 @@ impl UploadService {
             pictures,
             eager,
             changed,
+            remote: OnceLock::new(),
             settings,
         };
         UploadService { parts: Arc::new(parts) }
+    }
+
+    /// The same service, which also takes files from remote addresses. A second client is ignored.
+    pub fn with_remote(self, client: RemoteClient) -> Self {
+        let _ = self.parts.remote.set(client);
+        self
     }
 
     /// Largest file that is taken.
@@ -184,12 +197,7 @@ impl UploadService {
 
     /// Begins to receive a file. Nothing of it is kept unless [`UploadService::upload`] accepts it.
     pub async fn spool(&self) -> Result<Spool, UploadError> {
-        let parts = &self.parts;
-        let permit = Arc::clone(&parts.slots)
-            .try_acquire_owned()
-            .map_err(|_| UploadError::Busy { retry_after: Duration::from_secs(2) })?;
-        let writer = parts.blobs.create().await.map_err(UploadError::Storage)?;
-        Ok(Spool::new(writer, parts.settings.max_upload_bytes, permit))
+        self.parts.spool().await
     }
 
     /// Verifies and stores a received file. The answer means that blob and row are durable.
@@ -211,6 +219,14 @@ impl fmt::Debug for UploadService {
 }
 
 impl Parts {
+    async fn spool(&self) -> Result<Spool, UploadError> {
+        let permit = Arc::clone(&self.slots)
+            .try_acquire_owned()
+            .map_err(|_| UploadError::Busy { retry_after: Duration::from_secs(2) })?;
+        let writer = self.blobs.create().await.map_err(UploadError::Storage)?;
+        Ok(Spool::new(writer, self.settings.max_upload_bytes, permit))
+    }
+
     async fn authorize(
         &self,
         cloud: &Cloud,
@@ -300,9 +316,10 @@ impl Parts {
         }
         let (spool, filename) = match request.file {
             None => return Err(UploadError::MissingFile),
-            Some(FileSource::Remote(address)) => {
-                return Err(UploadError::Remote(address.chars().take(200).collect()));
-            }
+            Some(FileSource::Remote(address)) => match self.remote.get() {
+                Some(client) => remote_file::receive(client, &address, self.spool().await?).await?,
+                None => return Err(UploadError::Remote(address.chars().take(200).collect())),
+            },
             Some(FileSource::Received { spool, filename }) => (spool, filename),
         };
         let key = AssetKey {
