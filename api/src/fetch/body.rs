@@ -5,7 +5,7 @@ use super::gate::Admission;
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::HeaderMap;
-use hyper::body::{Body, Incoming};
+use hyper::body::Incoming;
 use std::fmt;
 use std::time::Duration;
 use tokio::task::JoinHandle;
@@ -94,11 +94,6 @@ impl RemoteFile {
             }
             return Ok(Some(piece));
         }
-    }
-
-    /// Whether everything was read.
-    pub fn is_at_end(&self) -> bool {
-        self.body.is_end_stream()
     }
 
     fn failed(&self, failure: Failure) -> FetchError {

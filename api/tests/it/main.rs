@@ -12,6 +12,7 @@ mod express;
 mod http;
 mod memory;
 mod overload;
+mod remote;
 mod serve;
 mod sharing;
 mod signatures;
