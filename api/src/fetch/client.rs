@@ -60,7 +60,7 @@ struct Message {
 impl RemoteClient {
     /// A client over the name service and the network of this machine.
     pub fn new(settings: FetchSettings) -> Result<Self, SetupError> {
-        Self::over(settings, Arc::new(SystemResolver), Arc::new(SystemDialer))
+        Self::over(settings, Arc::new(SystemResolver::default()), Arc::new(SystemDialer))
     }
 
     /// The same over a given name service and network.

@@ -1,6 +1,6 @@
 //! Servers that are slow, endless, lying or broken.
 
-use super::net::{MAX_BYTES, Reply, failure, ok, one_server, patient, read, text};
+use super::net::{MAX_BYTES, Reply, failure, ok, one_server, patient, read, redirect, text};
 use std::time::Duration;
 use tintype_api::fetch::{ContentTypes, Failure, FetchError, FetchSettings};
 
@@ -43,7 +43,7 @@ async fn bytes_are_capped_declared_or_not() {
         "/exact" => ok(&"x".repeat(1000)),
         // The body never comes: the length alone decides.
         "/declared" => Reply::Hang(format!("{HEAD}Content-Length: 1001\r\n\r\n").into()),
-        "/huge" => Reply::Hang(format!("{HEAD}Content-Length: 18446744073709551614\r\n\r\n").into()),
+        "/huge" => Reply::Hang(format!("{HEAD}Content-Length: 18446744073709551613\r\n\r\n").into()),
         "/chunked" => Reply::Endless(
             format!("{HEAD}Transfer-Encoding: chunked\r\n\r\n").into(),
             b"3\r\nabc\r\n".to_vec(),
@@ -71,6 +71,7 @@ async fn broken_answers_are_told_apart() {
         "/twice" => text(&format!("{HEAD}Content-Encoding: identity\r\nContent-Encoding: br\r\n\r\n")),
         "/long-header" => text(&format!("{HEAD}X: {}\r\n\r\n", "x".repeat(64 << 10))),
         "/many-headers" => text(&format!("{HEAD}{}\r\n", "X: y\r\n".repeat(200))),
+        "/beyond" => text(&format!("{HEAD}Content-Length: 18446744073709551616\r\n\r\n")),
         "/lengths" => text(&format!("{HEAD}Content-Length: 1\r\nContent-Length: 2\r\n\r\nab")),
         "/garbage" => text("220 mail.example ESMTP\r\n\r\n"),
         "/partial" => text("HTTP/1.1 206 Partial Content\r\nContent-Length: 1\r\n\r\nx"),
@@ -88,6 +89,7 @@ async fn broken_answers_are_told_apart() {
         ("long-header", Failure::Response),
         ("many-headers", Failure::Response),
         ("lengths", Failure::Response),
+        ("beyond", Failure::Response),
         ("garbage", Failure::Response),
         ("partial", Failure::Status(206)),
         ("none", Failure::Status(204)),
@@ -111,9 +113,11 @@ async fn reads_at_once_are_bounded_and_end_with_their_file() {
     let settings = FetchSettings { max_reads: 1, max_waiting: 0, ..patient() };
     let (_server, _net, client) = one_server(settings, |path| match path {
         "/held" => Reply::Hang(format!("{HEAD}Content-Length: 3\r\n\r\n").into()),
+        "/moved" => redirect("/"),
         _ => ok("x"),
     })
     .await;
+    assert_eq!(read(&client, "http://good.example/moved").await.unwrap(), b"x", "a hop gives its turn back");
     let held = client.get("http://good.example/held", MAX_BYTES, ContentTypes::Any).await.unwrap();
     assert_eq!(read(&client, "http://good.example/").await, Err(FetchError::Busy));
     drop(held);

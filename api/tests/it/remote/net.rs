@@ -42,9 +42,9 @@ type Script = Arc<dyn Fn(&str) -> Reply + Send + Sync>;
 /// A server on loopback. It counts every connection that it gets, and keeps what was asked.
 pub struct Server {
     pub address: SocketAddr,
-    /// Connections, counted when they are made: the kernel has accepted them before a client could send anything.
     requests: Arc<Mutex<Vec<String>>>,
-    connections: Arc<Mutex<usize>>,
+    /// Who connected, in the order in which the kernel completed the connections.
+    peers: Arc<Mutex<Vec<SocketAddr>>>,
 }
 
 impl Server {
@@ -62,11 +62,11 @@ impl Server {
     fn start_with(listener: TcpListener, tls: Option<tokio_rustls::TlsAcceptor>, script: Script) -> Server {
         let address = listener.local_addr().unwrap();
         let requests = Arc::new(Mutex::new(Vec::new()));
-        let connections = Arc::new(Mutex::new(0));
-        let (seen, counted) = (requests.clone(), connections.clone());
+        let peers = Arc::new(Mutex::new(Vec::new()));
+        let (seen, connected) = (requests.clone(), peers.clone());
         tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                *counted.lock() += 1;
+            while let Ok((stream, peer)) = listener.accept().await {
+                connected.lock().push(peer);
                 let (script, seen, tls) = (script.clone(), seen.clone(), tls.clone());
                 tokio::spawn(async move {
                     match tls {
@@ -80,7 +80,7 @@ impl Server {
                 });
             }
         });
-        Server { address, requests, connections }
+        Server { address, requests, peers }
     }
 
     pub fn port(&self) -> u16 {
@@ -92,17 +92,16 @@ impl Server {
         self.requests.lock().clone()
     }
 
-    /// Connections so far. One connection of our own, made last, proves that all before it were counted.
+    /// Connections so far. One of our own, made last, proves that all before it were seen.
     pub async fn connections(&self) -> usize {
-        let before_own = *self.connections.lock();
         let own = TcpStream::connect(self.address).await.unwrap();
-        while *self.connections.lock() == before_own {
+        let own = own.local_addr().unwrap();
+        while !self.peers.lock().contains(&own) {
             tokio::task::yield_now().await;
         }
-        drop(own);
-        let mut connections = self.connections.lock();
-        *connections -= 1;
-        *connections
+        let mut peers = self.peers.lock();
+        peers.retain(|peer| *peer != own);
+        peers.len()
     }
 }
 

@@ -20,7 +20,7 @@ async fn a_request_says_who_asks_and_nothing_more() {
     lines.sort_unstable();
     let agent = format!("user-agent: Tintype/{}", env!("CARGO_PKG_VERSION"));
     let expected =
-        ["accept: image/*, */*;q=0.8", "accept-encoding: identity", "connection: close", "host: good.example", &agent];
+        ["accept-encoding: identity", "accept: image/*, */*;q=0.8", "connection: close", "host: good.example", &agent];
     assert_eq!(lines, expected);
 }
 
