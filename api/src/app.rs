@@ -10,6 +10,7 @@ use crate::config::budget::MemoryBudget;
 use crate::config::{CatalogConfig, Config, ProfileChoice, RendererChoice, StorageConfig, secret_key};
 use crate::demo;
 use crate::domain::CloudName;
+use crate::fetch::{RemoteClient, SetupError};
 use crate::heap;
 use crate::http::serve::{ConnectionLimits, serve};
 use crate::http::{HttpState, MetricsText, router};
@@ -62,6 +63,8 @@ pub enum AppError {
     Renderer(String),
     #[error("scheduler: {0}")]
     Scheduler(#[from] tintype_scheduler::StartError),
+    #[error("fetching: {0}")]
+    Fetch(#[from] SetupError),
     #[error("{0}")]
     Demo(String),
     #[error("cannot listen on {address}: {error}")]
@@ -316,7 +319,8 @@ impl App {
                 inspect_budget_bytes: memory.uploads,
                 min_part_bytes: MIN_PART_BYTES,
             },
-        );
+        )
+        .with_remote(RemoteClient::new(config.remote.fetch_settings()?)?);
         let renderer = chosen.reason.clone();
         let state = HttpState {
             upload: uploads.clone(),

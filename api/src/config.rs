@@ -3,6 +3,7 @@
 
 pub mod budget;
 pub mod machine;
+pub mod remote;
 pub mod secret_key;
 pub mod source;
 pub mod storage;
@@ -10,6 +11,7 @@ pub mod table;
 
 use crate::domain::Secret;
 use machine::Machine;
+use remote::RemoteConfig;
 use source::{Setting, Settings};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -135,6 +137,7 @@ pub struct Config {
     pub render: RenderConfig,
     pub scheduler: SchedulerConfig,
     pub cache: CacheConfig,
+    pub remote: RemoteConfig,
     pub log: LogConfig,
     settings: Settings,
 }
@@ -211,6 +214,7 @@ impl Config {
                     settings.parse("provisional_max_age_s", "a number of seconds")?,
                 ),
             },
+            remote: RemoteConfig::read(&settings)?,
             log: LogConfig {
                 filter: settings.text("log").to_owned(),
                 format: settings.parse("log_format", "text or json")?,

@@ -8,6 +8,7 @@ pub mod cli;
 pub mod config;
 pub mod demo;
 pub mod domain;
+pub mod fetch;
 pub mod heap;
 pub mod http;
 pub mod pipeline_files;

@@ -30,6 +30,8 @@ fn defaults_are_those_of_the_documentation() {
     assert_eq!(config.cache.unversioned_max_age, Duration::from_secs(3600));
     assert_eq!(config.log, LogConfig { filter: "info".into(), format: LogFormat::Text });
     assert_eq!(config.default_cloud, None);
+    assert_eq!(config.remote.settings, crate::fetch::FetchSettings::default());
+    assert_eq!(config.remote.ca_file, None);
 }
 
 #[test]
@@ -90,6 +92,17 @@ fn invalid_values_name_their_key_and_origin() {
         ("unversioned_max_age_s", "31536001"),
         ("request_timeout_s", "0"),
         ("accept_signature_v1", "yes"),
+        ("remote_allow", "10.0.0.0/33"),
+        ("remote_deny", "host:0"),
+        ("remote_ports", "80,x"),
+        ("remote_ports", "0"),
+        ("remote_max_redirects", "21"),
+        ("remote_connect_timeout_s", "0"),
+        ("remote_first_byte_timeout_s", "3601"),
+        ("remote_idle_timeout_s", "-1"),
+        ("remote_timeout_s", "x"),
+        ("remote_connections", "0"),
+        ("remote_connections_per_host", "100001"),
         ("log", ""),
         ("log_format", "xml"),
         ("default_cloud", "a/b"),

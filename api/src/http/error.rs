@@ -3,6 +3,7 @@
 use super::body::BodyError;
 use super::form::FormError;
 use crate::catalog::CatalogError;
+use crate::fetch::FetchError;
 use crate::service::access::AccessError;
 use crate::service::call::ApiError;
 use crate::service::deliver_types::DeliveryError;
@@ -108,6 +109,7 @@ impl From<UploadError> for HttpError {
     fn from(error: UploadError) -> Self {
         match error {
             UploadError::Access(error) => error.into(),
+            UploadError::Fetch(FetchError::Busy) => Self::busy(StatusCode::TOO_MANY_REQUESTS, Duration::from_secs(2)),
             UploadError::Param(_)
             | UploadError::PublicId(_)
             | UploadError::UnknownPreset
@@ -116,6 +118,7 @@ impl From<UploadError> for HttpError {
             | UploadError::TooLarge { .. }
             | UploadError::Remote(_)
             | UploadError::NotAVideo
+            | UploadError::Fetch(_)
             | UploadError::FormatNotAllowed { .. }
             | UploadError::OnlyForImages(_)
             | UploadError::SignedPreset

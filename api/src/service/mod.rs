@@ -16,6 +16,7 @@ pub mod meter;
 pub mod naming;
 pub mod params;
 pub mod pictures;
+mod remote_file;
 pub mod renderer;
 pub mod rules;
 pub mod sniff;

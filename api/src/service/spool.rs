@@ -43,6 +43,11 @@ impl Spool {
         writer.write(chunk).await.map_err(UploadError::Storage)
     }
 
+    /// Most bytes that are kept.
+    pub(super) fn max_bytes(&self) -> u64 {
+        self.max
+    }
+
     /// Bytes that were received, kept or not.
     pub fn received(&self) -> u64 {
         self.received

@@ -9,6 +9,7 @@ use super::library::{CloudSettings, Edit, FolderMode, LibraryService, MetadataCh
 use super::naming::{self, InvalidPublicId};
 use super::params::{self, ParamError, UploadParams};
 use super::pictures::{Eager, PictureError, PictureFacts, Pictures};
+use super::remote_file;
 use super::sniff::{self, Seems};
 use super::spool::{Spool, Spooled};
 use crate::auth::signature::SignaturePolicy;
@@ -17,10 +18,11 @@ use crate::domain::{
     Asset, AssetDetails, AssetKey, BlobKey, Cloud, CloudId, NewAsset, Orientation, PixelSize, PublicId, Region,
     ResourceType, Timestamp,
 };
+use crate::fetch::{FetchError, RemoteClient};
 use crate::storage::{BlobStore, StorageError};
 use md5::{Digest, Md5};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -133,6 +135,8 @@ pub enum UploadError {
     TooLarge { got: u64, max: u64 },
     #[error("Fetching a file from an address is not supported by this server yet: {0}")]
     Remote(String),
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
     /// An address for videos got something else.
     #[error("Unsupported video format or file")]
     NotAVideo,
@@ -187,6 +191,8 @@ pub(super) struct Parts {
     pictures: Arc<dyn Pictures>,
     eager: Arc<dyn Eager>,
     changed: Changed,
+    /// Never set where files are not fetched from addresses.
+    remote: OnceLock<RemoteClient>,
     pub(super) settings: UploadSettings,
     slots: Arc<Semaphore>,
     memory: Arc<Semaphore>,
@@ -252,9 +258,16 @@ impl UploadService {
             pictures,
             eager,
             changed,
+            remote: OnceLock::new(),
             settings,
         };
         UploadService { parts: Arc::new(parts) }
+    }
+
+    /// The same service, which also takes files from remote addresses. A second client is ignored.
+    pub fn with_remote(self, client: RemoteClient) -> Self {
+        let _ = self.parts.remote.set(client);
+        self
     }
 
     /// Largest file that is taken.
@@ -336,9 +349,10 @@ impl Parts {
         let accepted = self.accept(&request.cloud, request.authorization.as_deref(), &request.params).await?;
         let (spool, filename) = match request.file {
             None => return Err(UploadError::MissingFile),
-            Some(FileSource::Remote(address)) => {
-                return Err(UploadError::Remote(address.chars().take(200).collect()));
-            }
+            Some(FileSource::Remote(address)) => match self.remote.get() {
+                Some(client) => remote_file::receive(client, &address, self.spool().await?).await?,
+                None => return Err(UploadError::Remote(address.chars().take(200).collect())),
+            },
             Some(FileSource::Received { spool, filename }) => (spool, filename),
         };
         match request.part {

@@ -36,6 +36,7 @@ pub struct TestApp {
     /// A disabled key of the cloud.
     pub disabled_key: ApiKey,
     pub router: Router,
+    pub library: LibraryService,
     _folder: tempfile::TempDir,
 }
 
@@ -126,6 +127,7 @@ impl TestApp {
             Arc::new(|_| {}),
             settings,
         );
+        let kept = library.clone();
         let router = router(HttpState {
             upload,
             library,
@@ -135,7 +137,7 @@ impl TestApp {
             metrics: Arc::new(TestMetrics),
             request_timeout: Duration::from_millis(500),
         });
-        TestApp { catalog, blobs, deliver, key, foreign_key, disabled_key, router, _folder: folder }
+        TestApp { catalog, blobs, deliver, key, foreign_key, disabled_key, router, library: kept, _folder: folder }
     }
 
     pub async fn send(&self, request: Request<Body>) -> Answer {

@@ -17,6 +17,7 @@ mod library;
 mod memory;
 mod overload;
 mod provisional;
+mod remote;
 mod s3;
 mod serve;
 mod sharing;
