@@ -11,5 +11,6 @@ pub mod domain;
 pub mod http;
 pub mod pipeline_files;
 pub mod probe;
+pub mod search;
 pub mod service;
 pub mod storage;

@@ -13,5 +13,6 @@ pub mod naming;
 pub mod params;
 pub mod pictures;
 pub mod renderer;
+pub mod search;
 pub mod spool;
 pub mod upload;

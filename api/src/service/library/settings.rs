@@ -31,6 +31,8 @@ pub struct CloudSettings {
     pub folder_mode: FolderMode,
     /// Keep every upload as a backup, unless the call says otherwise.
     pub backup: bool,
+    /// Whether anyone may list the assets of a tag.
+    pub client_lists: bool,
     /// Addresses that are told of every event.
     pub notification_urls: Vec<String>,
 }
