@@ -13,6 +13,7 @@ mod http;
 mod library;
 mod memory;
 mod overload;
+mod search;
 mod serve;
 mod sharing;
 mod signatures;

@@ -24,6 +24,8 @@ pub(super) struct Driver {
     rank: u8,
     /// Whether it is exactly the matches.
     pub exact: bool,
+    /// Whether it is an index of `assets` itself, which going through all assets is not slower than, unless it is small.
+    pub own: bool,
 }
 
 /// A counted set.
@@ -79,7 +81,7 @@ fn drivers(writer: Writer<'_>, filter: &Filter) -> Vec<Driver> {
                 set.values.extend(best.set.values);
                 rank = best.rank.max(rank);
             }
-            vec![Driver { set, rank: rank + 1, exact: false }]
+            vec![Driver { set, rank: rank + 1, exact: false, own: false }]
         }
         Filter::Words { field, text, prefix } => by_words(writer, field.as_deref(), text, *prefix),
         Filter::Label { kind, name, value, number } => {
@@ -92,7 +94,7 @@ fn drivers(writer: Writer<'_>, filter: &Filter) -> Vec<Driver> {
                 (TextTest::Is(_), ..) => 3,
                 _ => 5,
             };
-            vec![Driver { set, rank, exact: true }]
+            vec![Driver { set, rank, exact: true, own: false }]
         }
         Filter::Text { column, test } => by_text(writer, *column, test),
         Filter::Number { column, low, high } => {
@@ -103,7 +105,7 @@ fn drivers(writer: Writer<'_>, filter: &Filter) -> Vec<Driver> {
             let mut set = begun(writer, ASSETS);
             set.sql.push_str(" AND ");
             write_span(number_column(*column), *low, *high, &mut set);
-            vec![Driver { set, rank: if low == high { 2 } else { 4 }, exact: false }]
+            vec![Driver { set, rank: if low == high { 2 } else { 4 }, exact: false, own: true }]
         }
         _ => Vec::new(),
     }
@@ -117,13 +119,12 @@ fn begun(writer: Writer<'_>, sql: &str) -> Condition {
 
 fn by_words(writer: Writer<'_>, field: Option<&str>, given: &str, prefix: bool) -> Vec<Driver> {
     let words: Vec<String> = words_of(given).collect();
-    let one_field = field.is_some_and(|field| !field.ends_with('.'));
-    let exact = words.len() == 1 && !prefix && one_field;
+    let exact = words.len() == 1;
     let driver = |(index, word): (usize, &String)| {
         let open = prefix && index + 1 == words.len() && ends_in_word(given);
         let mut set = begun(writer, "SELECT words.asset AS asset FROM words WHERE words.cloud = ? AND ");
         write_word(word, open, field, &mut set);
-        Driver { set, rank: if open { 3 } else { 1 }, exact }
+        Driver { set, rank: if open { 3 } else { 1 }, exact, own: false }
     };
     words.iter().enumerate().map(driver).collect()
 }
@@ -159,5 +160,5 @@ fn by_text(writer: Writer<'_>, column: TextColumn, test: &TextTest) -> Vec<Drive
         ) => writer.write_test(text_column(column), test, &mut set),
         _ => return Vec::new(),
     }
-    vec![Driver { set, rank, exact: false }]
+    vec![Driver { set, rank, exact: false, own: true }]
 }

@@ -189,7 +189,7 @@ impl<'q> Plan<'q> {
     /// order in which SQLite goes.
     fn matches(&self, query: &SearchQuery, driven: bool) -> Condition {
         let mut out = Condition { sql: String::new(), values: Vec::new() };
-        match self.chosen.as_ref().filter(|_| driven) {
+        match self.chosen.as_ref().filter(|chosen| driven && (chosen.selective || !chosen.driver.own)) {
             Some(chosen) => {
                 let set = &chosen.driver.set;
                 out.sql = format!(
