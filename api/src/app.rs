@@ -124,7 +124,7 @@ pub async fn open_catalog(config: &Config) -> Result<Arc<dyn Catalog>, AppError>
 }
 
 /// What assets are found by was written by other rules, or not at all, when this differs.
-const INDEX_REVISION: &str = "1";
+const INDEX_REVISION: &str = "2";
 
 async fn bring_index_up_to_date(records: &Records) -> Result<(), AppError> {
     const NAME: &str = "index_revision";

@@ -13,5 +13,6 @@ pub mod heap;
 pub mod http;
 pub mod pipeline_files;
 pub mod probe;
+pub mod search;
 pub mod service;
 pub mod storage;

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, fmt::Display, str::FromStr};
 use super::{AssetCursor, AssetPage, CatalogError, Result};
 use crate::domain::{
     ApiKey, Asset, AssetKey, AssetVersion, BlobKey, Cloud, Derived, NewAsset, Orientation, PixelSize, Region,
-    Timestamp, Usage, UsageDelta,
+    ResourceType, Timestamp, Usage, UsageDelta,
 };
 
 pub(super) const CLOUD_COLUMNS: &str = "id, name, created_at";
@@ -14,7 +14,7 @@ pub(super) const API_KEY_COLUMNS: &str = "key, cloud, sealed_secret, enabled, cr
 pub(super) const ASSET_COLUMNS: &str = "id, cloud, resource_type, delivery_type, public_id, version, version_id, \
      format, stored_width, stored_height, orientation, has_alpha, bytes, etag, blob, created_at, uploaded_at, \
      original_filename, tags, context, faces, face_coordinates, custom_coordinates, api_key, access_mode, asset_folder, \
-     display_name, metadata, details, updated_at, placeholder, backed_up";
+     display_name, metadata, details, updated_at, placeholder, backed_up, pages, duration_ms";
 pub(super) const DERIVED_COLUMNS: &str = "key, asset, version_id, transformation, format, width, height, bytes, etag, \
      blob, created_at, last_used_at, renderer_revision, profile, backend, quality, has_alpha";
 
@@ -192,7 +192,21 @@ pub(super) fn asset_values(asset: &Asset) -> Result<Vec<Value>> {
         Value::Number(asset.updated_at.unix_micros()),
         Value::Flag(asset.placeholder),
         Value::Flag(asset.backed_up),
+        // The last two are copies of details for searches, and never read.
+        Value::Number(if asset.key.resource_type == ResourceType::Image {
+            asset.details.pages.max(1).into()
+        } else {
+            0
+        }),
+        Value::Number(duration_ms(asset)),
     ])
+}
+
+/// -1 where no prober found one.
+fn duration_ms(asset: &Asset) -> i64 {
+    let seconds = asset.details.video.get("duration").and_then(serde_json::Value::as_f64);
+    // The cast holds numbers that are too large at the end of the range.
+    seconds.filter(|seconds| *seconds >= 0.0).map_or(-1, |seconds| (seconds * 1000.0).round() as i64)
 }
 
 pub(super) fn read_asset<R: Columns>(row: &R) -> std::result::Result<Asset, R::Error> {

@@ -296,6 +296,7 @@ async fn folders(
     let library = &state.library;
     let path = rest.join("/");
     let value = match (method.as_str(), path.as_str()) {
+        ("POST" | "GET", "search") => library.search_folders(caller, params).await?,
         (_, "search") => return Ok(None),
         ("GET", path) => library.folders(caller, path, params).await?,
         (_, "") => return Ok(None),
@@ -332,6 +333,10 @@ async fn resources(
         ("DELETE", []) => library.delete(caller, Deletion::AssetIds, params).await?,
         ("GET", ["by_asset_ids"]) => library.list(caller, Listing::AssetIds, params).await?,
         ("GET", ["by_asset_folder"]) => library.list(caller, Listing::AssetFolder, params).await?,
+        ("POST" | "GET", ["search"]) => library.search(caller, params).await?,
+        (_, ["visual_search"]) => {
+            return Err(ApiError::Forbidden("Visual search is not supported by this server".to_owned()));
+        }
         ("POST", ["restore"]) => library.restore(caller, None, params).await?,
         ("DELETE", ["backup", id]) => library.delete_versions(caller, id, params).await?,
         ("POST" | "DELETE", ["related_assets", id @ ..]) => {

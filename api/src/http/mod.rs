@@ -7,6 +7,7 @@ pub mod delivery;
 pub mod error;
 pub mod express;
 pub mod form;
+pub mod lists;
 pub mod rate;
 pub mod response;
 pub mod serve;
@@ -90,7 +91,10 @@ async fn route(state: &HttpState, parts: &Parts, body: Body) -> Response<Body> {
         "/metrics" => fixed(parts, "text/plain; version=0.0.4; charset=utf-8", || state.metrics.render()),
         _ => match path.strip_prefix("/v1_1").or_else(|| path.strip_prefix("/v2")) {
             Some(rest) if rest.is_empty() || rest.starts_with('/') => api::answer(state, parts, body).await,
-            _ => delivery::deliver(state, parts).await,
+            _ => match lists::answer(state, parts).await {
+                Some(response) => response,
+                None => delivery::deliver(state, parts).await,
+            },
         },
     }
 }

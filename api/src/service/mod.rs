@@ -19,6 +19,7 @@ pub mod pictures;
 mod remote_file;
 pub mod renderer;
 pub mod rules;
+pub mod search;
 pub mod sniff;
 pub mod spool;
 pub mod upgrade;

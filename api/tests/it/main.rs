@@ -19,6 +19,7 @@ mod overload;
 mod provisional;
 mod remote;
 mod s3;
+mod search;
 mod serve;
 mod sharing;
 mod signatures;

@@ -115,7 +115,7 @@ pub(super) async fn index(sql: &mut dyn Sql, asset: &Asset, fresh: bool) -> Resu
             values.extend([
                 text(asset.key.cloud.as_str()),
                 Value::Text(record::text("a word", word)?),
-                text(*field),
+                Value::Text(record::text("a field", field)?),
                 text(asset.id.as_str()),
             ]);
         }

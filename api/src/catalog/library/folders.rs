@@ -23,9 +23,9 @@ pub struct Folder {
     pub created_at: Timestamp,
 }
 
-const COLUMNS: &str = "path, name, external_id, created_at";
+pub(super) const COLUMNS: &str = "path, name, external_id, created_at";
 
-fn read(row: &Record) -> Result<Folder> {
+pub(super) fn read(row: &Record) -> Result<Folder> {
     Ok(Folder {
         path: row.text(0)?,
         name: row.text(1)?,

@@ -7,10 +7,12 @@ mod chunks;
 mod definitions;
 mod derived;
 mod filter;
+mod folder_search;
 mod folders;
 mod labels;
 mod relations;
 pub(super) mod removal;
+mod search;
 pub(super) mod terms;
 mod versions;
 
@@ -25,9 +27,11 @@ pub use chunks::{Chunk, ChunkOutcome};
 pub use definitions::{Definition, DefinitionKind, DefinitionPage};
 pub use derived::{DerivedCursor, DerivedOf, DerivedPage};
 pub use filter::{AssetFilter, LibraryCursor, LibraryPage, Selection};
+pub use folder_search::{FolderColumn, FolderOrder, FolderPage};
 pub use folders::{Folder, FolderRemoval};
 pub use labels::TagPage;
 pub use removal::{Removal, Removed};
+pub use search::{Aggregate, Counts, SearchCursor, SearchPage, SearchQuery, SortKey, SortValue};
 
 /// The catalog's records as a media library. Cheap to clone.
 #[derive(Clone)]

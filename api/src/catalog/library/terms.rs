@@ -4,14 +4,10 @@ use std::collections::BTreeSet;
 
 use sha2::{Digest, Sha256};
 
-use crate::domain::Asset;
+use crate::{domain::Asset, search::words_of};
 
 /// Longest text that is looked up whole, in bytes; of longer ones a beginning and a digest are.
 const MAX_VALUE_BYTES: usize = 200;
-/// Longest word, in characters: words are cut, in texts and in queries alike.
-const MAX_WORD_CHARS: usize = 64;
-/// Most words of one text.
-const MAX_WORDS: usize = 500;
 
 /// Kinds of labels.
 pub(in crate::catalog) const TAG: &str = "tag";
@@ -66,31 +62,33 @@ pub(in crate::catalog) fn labels(asset: &Asset) -> BTreeSet<Label> {
     labels
 }
 
-/// The words of a text: runs of letters and digits in lower case.
-pub(in crate::catalog) fn words_of(text: &str) -> impl Iterator<Item = String> {
-    text.split(|character: char| !character.is_alphanumeric())
-        .filter(|word| !word.is_empty())
-        .take(MAX_WORDS)
-        .map(|word| word.chars().flat_map(char::to_lowercase).take(MAX_WORD_CHARS).collect())
+/// The field of words in one value of the context or the metadata.
+fn part(field: &str, key: &str) -> String {
+    indexed(&format!("{field}.{key}"))
 }
 
 /// All words of an asset with the field that each stands in.
-pub(in crate::catalog) fn words(asset: &Asset) -> BTreeSet<(String, &'static str)> {
+pub(in crate::catalog) fn words(asset: &Asset) -> BTreeSet<(String, String)> {
     let public_id = asset.key.public_id.as_str();
-    let filename = public_id.rsplit('/').next().unwrap_or(public_id);
+    let (folder, filename) = public_id.rsplit_once('/').unwrap_or(("", public_id));
+    let shown = if asset.display_name.is_empty() { filename } else { &asset.display_name };
     let mut words = BTreeSet::new();
-    let mut add = |field: &'static str, text: &str| words.extend(words_of(text).map(|word| (word, field)));
+    let mut add = |field: &str, text: &str| words.extend(words_of(text).map(|word| (word, field.to_owned())));
     add("public_id", public_id);
     add("filename", filename);
-    add("display_name", &asset.display_name);
+    add("folder", folder);
+    add("display_name", shown);
     add("asset_folder", &asset.asset_folder);
     asset.tags.iter().for_each(|tag| add("tags", tag));
-    asset.context.values().for_each(|value| add("context", value));
-    for value in asset.metadata.values() {
+    asset.context.iter().for_each(|(key, value)| add(&part("context", key), value));
+    for (field, value) in &asset.metadata {
         match value {
-            serde_json::Value::String(text) => add("metadata", text),
+            serde_json::Value::String(text) => add(&part("metadata", field), text),
             serde_json::Value::Array(entries) => {
-                entries.iter().filter_map(|entry| entry.as_str()).for_each(|entry| add("metadata", entry));
+                entries
+                    .iter()
+                    .filter_map(|entry| entry.as_str())
+                    .for_each(|entry| add(&part("metadata", field), entry));
             }
             _ => {}
         }
@@ -101,6 +99,7 @@ pub(in crate::catalog) fn words(asset: &Asset) -> BTreeSet<(String, &'static str
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::search::MAX_WORD_CHARS;
 
     #[test]
     fn words_are_runs_of_letters_and_digits() {

@@ -33,6 +33,8 @@ pub struct CloudSettings {
     pub backup: bool,
     /// Only transformations that are allowed, or in a signed address, are made.
     pub strict_transformations: bool,
+    /// Whether anyone may list the assets of a tag.
+    pub client_lists: bool,
     /// Addresses that are told of every event.
     pub notification_urls: Vec<String>,
 }
