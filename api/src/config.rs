@@ -106,6 +106,15 @@ pub struct CacheConfig {
     pub unversioned_max_age: Duration,
 }
 
+/// Work in the background.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobsConfig {
+    /// Jobs of the kind that renders which run at once; 0 leaves all jobs to other processes.
+    pub workers: usize,
+    /// For how long a job is held without a sign of life of its worker.
+    pub lease: Duration,
+}
+
 /// Logging.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogConfig {
@@ -126,6 +135,7 @@ pub struct Config {
     pub render: RenderConfig,
     pub scheduler: SchedulerConfig,
     pub cache: CacheConfig,
+    pub jobs: JobsConfig,
     pub log: LogConfig,
     settings: Settings,
 }
@@ -191,6 +201,10 @@ impl Config {
                     settings.parse("unversioned_max_age_s", "a number of seconds")?,
                 ),
             },
+            jobs: JobsConfig {
+                workers: settings.parse("workers", "a number of jobs")?,
+                lease: Duration::from_secs(settings.parse("job_lease_s", "a number of seconds")?),
+            },
             log: LogConfig {
                 filter: settings.text("log").to_owned(),
                 format: settings.parse("log_format", "text or json")?,
@@ -232,6 +246,8 @@ impl Config {
             "unversioned_max_age_s",
             "must be at most 31536000",
         )?;
+        check(self.jobs.workers <= 1024, "workers", "must be at most 1024")?;
+        check((1..=3600).contains(&self.jobs.lease.as_secs()), "job_lease_s", "must be from 1 to 3600")?;
         check(!self.log.filter.is_empty(), "log", "must not be empty")?;
         if let Some(cloud) = &self.default_cloud {
             check(!cloud.contains('/') && cloud.len() <= 255, "default_cloud", "must be the name of a cloud")?;

@@ -5,6 +5,7 @@ mod assets;
 mod clouds;
 mod derived;
 mod eviction;
+mod jobs;
 mod library;
 mod persistence;
 mod usage;
@@ -34,6 +35,7 @@ where
     derived::run(&catalog).await;
     usage::run(&catalog).await;
     library::run(&*catalog, &library).await;
+    jobs::run(&*catalog, &library).await;
 }
 
 /// A point in time that both catalogs must keep to the microsecond.

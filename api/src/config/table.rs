@@ -67,6 +67,12 @@ pub const KEYS: &[Key] = &[
         "true",
         "Whether upload signatures of version 1 are accepted; old SDKs need it, but it permits smuggled parameters.",
     ),
+    key(
+        "workers",
+        "4",
+        "Jobs that render in the background at once. 0: none here; `tintype worker` does them in processes of its own.",
+    ),
+    key("job_lease_s", "30", "How long a job waits for a worker that gives no sign of life before another takes it."),
     key("log", "info", "Least level that is logged, or a filter such as tintype_api=debug."),
     key("log_format", "text", "text or json."),
 ];

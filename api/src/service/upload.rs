@@ -1,7 +1,9 @@
 //! An upload from proof to acknowledgement: verify, make the bytes durable, inspect, record, render eagerly, answer.
 
 use super::access::{self, AccessError, Caller};
-use super::answer::{EagerAnswer, UploadAnswer};
+use super::answer::{EagerAnswer, EagerState, UploadAnswer};
+use super::call::ApiError;
+use super::library::tell::new_batch_id;
 use super::library::{CloudSettings, View};
 use super::naming::{self, InvalidPublicId};
 use super::params::{self, ParamError, UploadParams};
@@ -10,6 +12,8 @@ use super::spool::{Spool, Spooled};
 use crate::auth::signature::SignaturePolicy;
 use crate::catalog::{Catalog, CatalogError, PutOutcome};
 use crate::domain::{AccessMode, Asset, AssetKey, BlobKey, Cloud, CloudId, NewAsset, Region, ResourceType, Timestamp};
+use crate::jobs::announce::{Announcer, Occasion};
+use crate::jobs::{eager, events};
 use crate::storage::{BlobStore, StorageError};
 use md5::{Digest, Md5};
 use std::fmt;
@@ -119,6 +123,7 @@ struct Parts {
     pictures: Arc<dyn Pictures>,
     eager: Arc<dyn Eager>,
     changed: Changed,
+    announcer: Announcer,
     settings: UploadSettings,
     slots: Arc<Semaphore>,
     memory: Arc<Semaphore>,
@@ -149,6 +154,7 @@ impl UploadService {
         pictures: Arc<dyn Pictures>,
         eager: Arc<dyn Eager>,
         changed: Changed,
+        announcer: Announcer,
         settings: UploadSettings,
     ) -> Self {
         let memory_units =
@@ -162,6 +168,7 @@ impl UploadService {
             pictures,
             eager,
             changed,
+            announcer,
             settings,
         };
         UploadService { parts: Arc::new(parts) }
@@ -287,9 +294,18 @@ impl Parts {
         // Eager renderings have a queue of their own: they must not keep others from uploading.
         drop(permit);
         let entries: &[_] = if put.outcome == PutOutcome::Existing { &[] } else { &params.eager };
-        let rendered =
-            if entries.is_empty() { Vec::new() } else { self.eager.render(&caller.cloud, &put.asset, entries).await };
-        let eager = entries.iter().cloned().zip(rendered).map(|(entry, result)| EagerAnswer { entry, result });
+        let states: Vec<EagerState> = match (entries.is_empty(), params.eager_async) {
+            (true, _) => Vec::new(),
+            (false, false) => {
+                let rendered = self.eager.render(&caller.cloud, &put.asset, entries).await;
+                rendered.into_iter().map(EagerState::from).collect()
+            }
+            (false, true) => {
+                let batch_id = params.batch_id.clone().unwrap_or_else(new_batch_id);
+                entries.iter().map(|_| EagerState::Processing { batch_id: batch_id.clone() }).collect()
+            }
+        };
+        let eager = entries.iter().cloned().zip(states).map(|(entry, state)| EagerAnswer { entry, state });
         self.answer(&caller, put.asset, put.outcome, &params, eager.collect()).await
     }
 
@@ -413,12 +429,13 @@ impl Parts {
         params: &UploadParams,
         eager: Vec<EagerAnswer>,
     ) -> Result<UploadAnswer, UploadError> {
+        let pending = pending_batch(&eager).map(str::to_owned);
         // Addresses are signed with the oldest key, whichever key made the call.
         let keys = self.catalog.api_keys(&caller.cloud.id).await?;
         let url_key = keys.into_iter().find(|key| key.enabled).unwrap_or_else(|| caller.key.clone());
         let settings = CloudSettings::load(&*self.catalog, &caller.cloud.id).await;
         let folder_mode = settings.map_err(|error| UploadError::Internal(error.to_string()))?.folder_mode;
-        Ok(UploadAnswer {
+        let answer = UploadAnswer {
             view: View {
                 public_base_url: self.settings.public_base_url.clone(),
                 cloud: caller.cloud.name.clone(),
@@ -430,6 +447,36 @@ impl Parts {
             outcome,
             eager,
             with_faces: params.faces,
-        })
+            batch_id: pending.or_else(|| params.batch_id.clone()),
+        };
+        self.announce(&answer, params).await.map_err(|error| UploadError::Internal(error.to_string()))?;
+        Ok(answer)
     }
+
+    /// Records in one transaction who is told of an upload, and the pictures that are rendered after the answer.
+    async fn announce(&self, answer: &UploadAnswer, params: &UploadParams) -> Result<(), ApiError> {
+        let occasion = Occasion {
+            cloud: answer.asset.key.cloud.clone(),
+            key: answer.key.key.clone(),
+            url: params.notification_url.clone(),
+            batch_id: answer.batch_id.clone(),
+            at: self.announcer.now(),
+        };
+        let event = events::uploaded(&answer.asset, &answer.to_json());
+        let mut jobs = self.announcer.jobs(&occasion, &event).await?;
+        if let Some(batch_id) = pending_batch(&answer.eager) {
+            let url = params.eager_notification_url.clone().or(occasion.url.clone());
+            let occasion = Occasion { url, ..occasion };
+            jobs.push(eager::job(&occasion, &answer.asset, &params.eager, batch_id));
+        }
+        self.announcer.enqueue(jobs).await
+    }
+}
+
+/// The id under which eager pictures are rendered after the answer, if any are.
+pub fn pending_batch(eager: &[EagerAnswer]) -> Option<&str> {
+    eager.iter().find_map(|answer| match &answer.state {
+        EagerState::Processing { batch_id } => Some(batch_id.as_str()),
+        _ => None,
+    })
 }

@@ -6,8 +6,10 @@ use crate::auth::signature::{self, Algorithm};
 use crate::catalog::PutOutcome;
 use crate::catalog::library::{Removal, Renamed};
 use crate::domain::{Asset, AssetKey, PublicId, ResourceType};
+use crate::jobs::announce::Occasion;
+use crate::jobs::{eager, events};
 use crate::service::access::Caller;
-use crate::service::answer::{EagerAnswer, UploadAnswer};
+use crate::service::answer::{EagerAnswer, EagerState, UploadAnswer};
 use crate::service::call::{ApiError, Params, shown};
 use crate::service::params;
 use serde_json::{Map, Value, json};
@@ -52,6 +54,7 @@ impl LibraryService {
             Renamed::Taken => Err(ApiError::BadRequest(format!("to_public_id({}) already exists", to.public_id))),
             Renamed::Done { asset, freed_blobs } => {
                 self.after_change(&caller.cloud.id, &freed_blobs).await;
+                self.tell(caller, params, &[events::renamed(&asset, from.public_id.as_str())]).await?;
                 let mut body = self.view(caller).await?.summary(&asset);
                 body.insert("tags".to_owned(), json!(asset.tags));
                 if params.is_set("context")? && !asset.context.is_empty() {
@@ -92,6 +95,7 @@ impl LibraryService {
             None => Ok(json!({ "result": "not found" })),
             Some(removed) => {
                 self.after_change(&caller.cloud.id, &removed.freed_blobs).await;
+                self.tell_deleted(caller, params, &[removed.asset]).await?;
                 Ok(json!({ "result": "ok" }))
             }
         }
@@ -115,11 +119,14 @@ impl LibraryService {
     async fn change_all(
         &self,
         caller: &Caller,
+        params: &Params,
         keys: &[AssetKey],
         change: impl Fn(&mut Asset) -> bool + Clone + Send + Sync + 'static,
     ) -> Result<Value, ApiError> {
+        let (change, seen) = events::observe(change);
         let changed = self.parts.library.change_assets(keys, change).await?;
         self.after_change(&caller.cloud.id, &[]).await;
+        self.tell_changes(caller, params, &seen).await?;
         let ids: Vec<&str> = changed.iter().map(|asset| asset.key.public_id.as_str()).collect();
         Ok(json!({ "public_ids": ids }))
     }
@@ -150,7 +157,9 @@ impl LibraryService {
                         asset.tags.retain(|known| *known != gone);
                         true
                     };
+                    let (remove, seen) = events::observe(remove);
                     self.parts.library.change_assets(&others, remove).await?;
+                    self.tell_changes(caller, params, &seen).await?;
                     if page.next.is_none() || others.is_empty() {
                         break;
                     }
@@ -170,7 +179,7 @@ impl LibraryService {
             asset.tags = present.into_iter().collect();
             true
         };
-        self.change_all(caller, &keys, change).await
+        self.change_all(caller, params, &keys, change).await
     }
 
     /// `context`
@@ -195,7 +204,7 @@ impl LibraryService {
             }
             true
         };
-        self.change_all(caller, &keys, change).await
+        self.change_all(caller, params, &keys, change).await
     }
 
     /// `metadata`
@@ -212,11 +221,30 @@ impl LibraryService {
             change.apply(asset);
             true
         };
-        self.change_all(caller, &keys, change).await
+        self.change_all(caller, params, &keys, change).await
     }
 
-    /// `explicit`
+    /// `explicit`, done before the answer or after it.
     pub async fn explicit(&self, caller: &Caller, kind: ResourceType, params: &Params) -> Result<Value, ApiError> {
+        if params.is_set("async")? {
+            let key = self.key(caller, kind, params, "public_id")?;
+            Edit::read(params)?;
+            return self.explicit_later(caller, &key, params).await;
+        }
+        let (asset, answer) = self.explicit_now(caller, kind, params).await?;
+        if params.text("notification_url").is_some() {
+            self.tell(caller, params, &[events::explicit(&asset, &answer)]).await?;
+        }
+        Ok(answer)
+    }
+
+    /// `explicit`, done now.
+    pub async fn explicit_now(
+        &self,
+        caller: &Caller,
+        kind: ResourceType,
+        params: &Params,
+    ) -> Result<(Asset, Value), ApiError> {
         let key = self.key(caller, kind, params, "public_id")?;
         let entries = params::parse_eager(params.text("eager").unwrap_or_default()).map_err(bad)?;
         for entry in &entries {
@@ -228,6 +256,7 @@ impl LibraryService {
             let edited = edit.apply(asset);
             metadata.apply(asset) || edited
         };
+        let (change, seen) = events::observe(change);
         let changed = self.parts.library.change_asset(&key, change).await?;
         let asset = changed
             .filter(|asset| !asset.placeholder)
@@ -240,11 +269,22 @@ impl LibraryService {
         } else {
             self.after_change(&caller.cloud.id, &[]).await;
         }
-        let rendered = match entries.is_empty() {
-            true => Vec::new(),
-            false => self.parts.eager.render(&caller.cloud, &asset, &entries).await,
+        self.tell_changes(caller, params, &seen).await?;
+        let mut batch_id = params.text("batch_id").map(str::to_owned);
+        let states: Vec<EagerState> = if entries.is_empty() {
+            Vec::new()
+        } else if params.is_set("eager_async")? {
+            let occasion = self.occasion(caller, params);
+            let url = params.text("eager_notification_url").map(str::to_owned).or(occasion.url);
+            let batch = batch_id.get_or_insert_with(super::tell::new_batch_id);
+            let job = eager::job(&Occasion { url, ..occasion }, &asset, &entries, batch);
+            self.parts.announcer.enqueue(vec![job]).await?;
+            entries.iter().map(|_| EagerState::Processing { batch_id: batch.clone() }).collect()
+        } else {
+            let rendered = self.parts.eager.render(&caller.cloud, &asset, &entries).await;
+            rendered.into_iter().map(EagerState::from).collect()
         };
-        let eager = entries.into_iter().zip(rendered).map(|(entry, result)| EagerAnswer { entry, result }).collect();
+        let eager = entries.into_iter().zip(states).map(|(entry, state)| EagerAnswer { entry, state }).collect();
         let answer = UploadAnswer {
             view: self.view(caller).await?,
             key: caller.key.clone(),
@@ -252,6 +292,7 @@ impl LibraryService {
             outcome: PutOutcome::Created,
             eager,
             with_faces: params.is_set("faces")?,
+            batch_id,
         };
         let Value::Object(mut body) = answer.to_json() else {
             return Err(ApiError::Internal("an answer is no object".to_owned()));
@@ -259,7 +300,7 @@ impl LibraryService {
         for name in ["original_filename", "original_extension"] {
             body.remove(name);
         }
-        Ok(Value::Object(body))
+        Ok((answer.asset, Value::Object(body)))
     }
 
     /// The entry of a coordinate list, for answers.

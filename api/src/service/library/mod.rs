@@ -2,6 +2,7 @@
 //! no file.
 
 mod actions;
+mod batches;
 mod cursor;
 mod deletion;
 mod details;
@@ -10,6 +11,8 @@ mod folders;
 mod listing;
 mod metadata;
 mod settings;
+pub mod tell;
+mod triggers;
 pub mod view;
 
 use super::access::Caller;
@@ -19,11 +22,13 @@ use super::upload::Changed;
 use crate::catalog::Catalog;
 use crate::catalog::library::Library;
 use crate::domain::{Asset, AssetId, AssetKey, BlobKey, Cloud, CloudId, ResourceType};
+use crate::jobs::announce::Announcer;
 use crate::storage::BlobStore;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
 pub use deletion::Deletion;
+pub use edit::folder_path;
 pub use listing::Listing;
 pub use metadata::MetadataChange;
 pub use settings::{CloudSettings, FolderMode};
@@ -43,6 +48,8 @@ pub struct Parts {
     pub eager: Arc<dyn Eager>,
     /// Told after the assets of a cloud changed.
     pub changed: Changed,
+    /// Tells clients of what happened.
+    pub announcer: Announcer,
     /// Start of every address in answers, without a slash at the end.
     pub public_base_url: String,
     pub limits: MediaLimits,
