@@ -153,7 +153,7 @@ impl Catalog for TestCatalog {
         unavailable()
     }
     async fn setting(&self, _: &str) -> Result<Option<String>> {
-        unavailable()
+        Ok(None)
     }
     async fn set_setting(&self, _: &str, _: &str) -> Result<()> {
         unavailable()

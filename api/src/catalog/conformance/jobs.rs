@@ -320,6 +320,7 @@ async fn lists_counts_and_pruning(library: &Library, cloud: &CloudId, other: &Cl
     assert_eq!(library.prune_jobs(&retention(21, 0), 10).await.unwrap(), 1);
     assert_eq!(library.prune_jobs(&retention(21, 31), 1).await.unwrap(), 1, "at most so many");
     assert_eq!(library.prune_jobs(&retention(21, 31), 10).await.unwrap(), 1);
-    assert_eq!(library.drop_jobs(&JobFilter { cloud: Some(cloud.clone()), ..JobFilter::default() }).await.unwrap(), 2);
-    assert_eq!(library.drop_jobs(&JobFilter::default()).await.unwrap(), 1);
+    assert_eq!(library.drop_jobs(&JobFilter { cloud: Some(other.clone()), ..JobFilter::default() }).await.unwrap(), 0);
+    assert_eq!(library.drop_jobs(&JobFilter { cloud: Some(cloud.clone()), ..JobFilter::default() }).await.unwrap(), 3);
+    assert_eq!(library.count_jobs().await.unwrap(), JobCounts::default());
 }
