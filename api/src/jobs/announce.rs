@@ -87,12 +87,15 @@ impl Addresses {
     }
 }
 
+/// Addresses of a cloud, and when they were looked up.
+type Known = (Instant, Arc<Addresses>);
+
 /// Tells clients of events. Cheap to clone.
 #[derive(Clone)]
 pub struct Announcer {
     catalog: Arc<dyn Catalog>,
     queue: JobQueue,
-    known: Arc<Mutex<HashMap<CloudId, (Instant, Arc<Addresses>)>>>,
+    known: Arc<Mutex<HashMap<CloudId, Known>>>,
 }
 
 impl Announcer {

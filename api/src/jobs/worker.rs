@@ -160,7 +160,7 @@ impl Worker {
             match self.claim(lane, free).await {
                 Ok(jobs) => {
                     if jobs.is_empty() {
-                        rest = self.rest().await;
+                        rest = self.rest(lane).await;
                     }
                     for job in jobs {
                         let (id, run) = (job.id.clone(), self.start(lane, job));
@@ -197,9 +197,10 @@ impl Worker {
     }
 
     /// How long there is nothing to do, if nobody says otherwise.
-    async fn rest(&self) -> Duration {
+    async fn rest(&self, lane: &Lane) -> Duration {
+        let kinds: Vec<JobKind> = lane.handlers.keys().cloned().collect();
         let now = self.clock.now();
-        match self.library.next_job_after(now).await {
+        match self.library.next_job_after(&kinds, now).await {
             Ok(Some(next)) => between(now, next).clamp(Duration::from_millis(1), POLL_EVERY),
             _ => POLL_EVERY,
         }

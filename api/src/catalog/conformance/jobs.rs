@@ -105,10 +105,15 @@ async fn order_and_time(library: &Library, cloud: &CloudId) {
     assert_eq!(numbers(&take(library, "w", 9, at(-1)).await), [0; 0], "nothing is due");
     assert_eq!(numbers(&take(library, "w", 2, at(10)).await), [1, 2], "by priority, then since when they are due");
     assert_eq!(numbers(&take(library, "w", 9, at(10)).await), [3, 4]);
-    assert_eq!(library.next_job_after(at(10)).await.unwrap(), Some(at(50)));
-    assert_eq!(library.next_job_after(at(50)).await.unwrap(), None);
+    assert_eq!(library.next_job_after(&[OTHER, KIND], at(10)).await.unwrap(), Some(at(50)));
+    assert_eq!(library.next_job_after(&[KIND], at(50)).await.unwrap(), None);
     assert_eq!(numbers(&take(library, "w", 9, at(50)).await), [5], "kinds that a worker does not know are left");
     assert!(take(library, "w", 0, at(50)).await.is_empty());
+    clear(library).await;
+    let kinds = |n, kind| NewJob { kind, priority: n, ..job(cloud, n) };
+    enqueue(library, vec![kinds(2, KIND), kinds(1, OTHER), kinds(3, OTHER), kinds(4, KIND)]).await;
+    let both = Claim { kinds: vec![KIND, OTHER], ..claim("w", 3, at(1)) };
+    assert_eq!(numbers(&library.claim_jobs(both).await.unwrap()), [1, 2, 3], "kinds share one order");
     clear(library).await;
 }
 

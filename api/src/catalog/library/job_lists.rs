@@ -5,7 +5,7 @@ use futures::FutureExt;
 use super::{
     super::{
         Result,
-        record::{Columns, Value},
+        record::{self, Columns, Value},
         sql::{marks, text},
     },
     Library,
@@ -148,17 +148,19 @@ impl Library {
     pub async fn count_jobs(&self) -> Result<JobCounts> {
         self.read("count jobs", move |sql| {
             async move {
-                let mut counts = Vec::new();
-                let query = "SELECT state, kind, count(*) FROM jobs GROUP BY state, kind ORDER BY state, kind";
+                let mut counts = JobCounts::default();
+                let query =
+                    "SELECT state, kind, count(*), min(run_at) FROM jobs GROUP BY state, kind ORDER BY state, kind";
                 for row in sql.query(query, &[]).await? {
-                    let state = super::super::record::parsed("job state", &row.text(0)?)?;
-                    let count = super::super::record::unsigned("a count", row.number(2)?)?;
-                    counts.push((state, JobKind::any(row.text(1)?), count));
+                    let state: JobState = record::parsed("job state", &row.text(0)?)?;
+                    let count = record::unsigned("a count", row.number(2)?)?;
+                    let first = Timestamp::from_unix_micros(row.number(3)?);
+                    if state == JobState::Waiting && counts.oldest_due.is_none_or(|known| first < known) {
+                        counts.oldest_due = Some(first);
+                    }
+                    counts.counts.push((state, JobKind::any(row.text(1)?), count));
                 }
-                let oldest = "SELECT run_at FROM jobs WHERE state = 'waiting' ORDER BY run_at LIMIT 1";
-                let oldest = sql.query(oldest, &[]).await?;
-                let oldest_due = oldest.first().map(|row| row.number(0)).transpose()?;
-                Ok(JobCounts { counts, oldest_due: oldest_due.map(Timestamp::from_unix_micros) })
+                Ok(counts)
             }
             .boxed()
         })

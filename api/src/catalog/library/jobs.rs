@@ -20,7 +20,7 @@ pub(super) const JOB_COLUMNS: &str = "id, cloud, kind, unique_key, queue, payloa
 /// Longest error that is kept, in characters.
 const MAX_ERROR_CHARS: usize = 2000;
 /// Clouds that one claim looks at, those with the fewest running jobs first.
-const MAX_CLOUDS: i64 = 256;
+const MAX_CLOUDS: usize = 256;
 /// How often a claim chooses anew when others were faster.
 const N_ROUNDS: usize = 4;
 /// How often an insertion starts over when the job with its unique key ends between two statements.
@@ -164,44 +164,49 @@ struct Candidate {
     id: String,
 }
 
+/// Clouds with waiting jobs of a kind: one step of the recursion for each cloud, not for each job.
+const WAITING_CLOUDS: &str = "WITH RECURSIVE waiting (cloud) AS (
+        SELECT min(cloud) FROM jobs WHERE state = 'waiting' AND kind = ?
+        UNION ALL
+        SELECT (SELECT min(jobs.cloud) FROM jobs WHERE state = 'waiting' AND kind = ? AND jobs.cloud > waiting.cloud)
+        FROM waiting WHERE waiting.cloud IS NOT NULL
+    ) SELECT cloud FROM waiting WHERE cloud IS NOT NULL";
+/// Jobs of a kind and a cloud that may begin.
+const CANDIDATES: &str = "SELECT id, priority, run_at FROM jobs
+    WHERE state = 'waiting' AND kind = ? AND cloud = ? AND run_at <= ?
+      AND (queue = '' OR NOT EXISTS (
+          SELECT 1 FROM jobs AS earlier
+          WHERE earlier.queue = jobs.queue AND earlier.queue <> '' AND earlier.state IN ('waiting', 'running')
+            AND (earlier.created_at, earlier.id) < (jobs.created_at, jobs.id)))
+    ORDER BY priority, run_at, id LIMIT ?";
+
 /// The jobs that a claim takes, fewest running jobs of the cloud first. It locks nothing yet.
 async fn choose(sql: &mut dyn Sql, claim: &Claim, wanted: usize) -> Result<Vec<String>> {
-    // One step of the recursion for each cloud, not for each job.
-    let clouds = "WITH RECURSIVE waiting (cloud) AS (
-                      SELECT min(cloud) FROM jobs WHERE state = 'waiting'
-                      UNION ALL
-                      SELECT (SELECT min(jobs.cloud) FROM jobs WHERE state = 'waiting' AND jobs.cloud > waiting.cloud)
-                      FROM waiting WHERE waiting.cloud IS NOT NULL
-                  )
-                  SELECT cloud, (SELECT count(*) FROM jobs WHERE state = 'running' AND jobs.cloud = waiting.cloud) AS n
-                  FROM waiting WHERE cloud IS NOT NULL ORDER BY n, cloud LIMIT ?";
-    let candidates = format!(
-        "SELECT id, priority, run_at FROM jobs
-         WHERE state = 'waiting' AND cloud = ? AND run_at <= ? AND kind IN ({})
-           AND (queue = '' OR NOT EXISTS (
-               SELECT 1 FROM jobs AS earlier
-               WHERE earlier.queue = jobs.queue AND earlier.queue <> '' AND earlier.state IN ('waiting', 'running')
-                 AND (earlier.created_at, earlier.id) < (jobs.created_at, jobs.id)))
-         ORDER BY priority, run_at, id LIMIT ?",
-        marks(claim.kinds.len())
-    );
-    // Of each cloud how many it has running, and what it may begin, best last.
-    let mut shares: BTreeMap<String, (i64, Vec<Candidate>)> = BTreeMap::new();
-    for row in sql.query(clouds, &[Value::Number(MAX_CLOUDS)]).await? {
-        let cloud = row.text(0)?;
-        let mut values = vec![text(cloud.as_str()), at(claim.now)];
-        values.extend(claim.kinds.iter().map(|kind| text(kind.as_str())));
-        values.push(Value::Number(i64::try_from(wanted).unwrap_or(i64::MAX)));
-        let mut found = Vec::new();
-        for candidate in sql.query(&candidates, &values).await? {
-            let (priority, run_at) = (candidate.number(1)?, candidate.number(2)?);
-            found.push(Candidate { priority, run_at, id: candidate.text(0)? });
-        }
-        found.reverse();
-        if !found.is_empty() {
-            shares.insert(cloud, (row.number(1)?, found));
+    let mut running: BTreeMap<String, i64> = BTreeMap::new();
+    let count = "SELECT cloud, count(*) FROM jobs WHERE state = 'running' GROUP BY cloud";
+    for row in sql.query(count, &[]).await? {
+        running.insert(row.text(0)?, row.number(1)?);
+    }
+    let mut waiting: Vec<(i64, String, &JobKind)> = Vec::new();
+    for kind in &claim.kinds {
+        for row in sql.query(WAITING_CLOUDS, &[text(kind.as_str()), text(kind.as_str())]).await? {
+            let cloud = row.text(0)?;
+            waiting.push((running.get(&cloud).copied().unwrap_or(0), cloud, kind));
         }
     }
+    waiting.sort();
+    waiting.truncate(MAX_CLOUDS);
+    // Of each cloud how many it has running, and what it may begin, best last.
+    let mut shares: BTreeMap<String, (i64, Vec<Candidate>)> = BTreeMap::new();
+    for (count, cloud, kind) in waiting {
+        let limit = Value::Number(i64::try_from(wanted).unwrap_or(i64::MAX));
+        let values = [text(kind.as_str()), text(cloud.as_str()), at(claim.now), limit];
+        let (_, found) = shares.entry(cloud).or_insert((count, Vec::new()));
+        for row in sql.query(CANDIDATES, &values).await? {
+            found.push(Candidate { priority: row.number(1)?, run_at: row.number(2)?, id: row.text(0)? });
+        }
+    }
+    shares.values_mut().for_each(|(_, found)| found.sort_by(|one, other| other.cmp(one)));
     let mut chosen = Vec::new();
     while chosen.len() < wanted {
         let next = shares.values_mut().filter(|(_, found)| !found.is_empty());
@@ -270,29 +275,31 @@ impl Library {
 
     /// Whether a job of these kinds is due. Cheaper than a claim, for it writes nothing.
     pub async fn job_is_due(&self, kinds: &[JobKind], now: Timestamp) -> Result<bool> {
+        let query = "SELECT run_at FROM jobs WHERE state = 'waiting' AND kind = ? AND run_at <= ? LIMIT 1";
+        Ok(self.first_time(kinds, query, now).await?.is_some())
+    }
+
+    /// When the next job of these kinds becomes due that is not due yet.
+    pub async fn next_job_after(&self, kinds: &[JobKind], now: Timestamp) -> Result<Option<Timestamp>> {
+        let query =
+            "SELECT run_at FROM jobs WHERE state = 'waiting' AND kind = ? AND run_at > ? ORDER BY run_at LIMIT 1";
+        self.first_time(kinds, query, now).await
+    }
+
+    /// The earliest of the times that a query finds, asked for each kind.
+    async fn first_time(&self, kinds: &[JobKind], query: &'static str, now: Timestamp) -> Result<Option<Timestamp>> {
         let kinds = kinds.to_vec();
         self.read("look for jobs", move |sql| {
             async move {
-                let query = format!(
-                    "SELECT 1 FROM jobs WHERE state = 'waiting' AND run_at <= ? AND kind IN ({}) LIMIT 1",
-                    marks(kinds.len())
-                );
-                let mut values = vec![at(now)];
-                values.extend(kinds.iter().map(|kind| text(kind.as_str())));
-                Ok(!sql.query(&query, &values).await?.is_empty())
-            }
-            .boxed()
-        })
-        .await
-    }
-
-    /// When the next job becomes due that is not due yet.
-    pub async fn next_job_after(&self, now: Timestamp) -> Result<Option<Timestamp>> {
-        self.read("look for jobs", move |sql| {
-            async move {
-                let query = "SELECT run_at FROM jobs WHERE state = 'waiting' AND run_at > ? ORDER BY run_at LIMIT 1";
-                let rows = sql.query(query, &[at(now)]).await?;
-                Ok(rows.first().map(|row| row.number(0)).transpose()?.map(Timestamp::from_unix_micros))
+                let mut first = None;
+                for kind in &kinds {
+                    let rows = sql.query(query, &[text(kind.as_str()), at(now)]).await?;
+                    for row in &rows {
+                        let found = row.number(0)?;
+                        first = Some(first.map_or(found, |known: i64| known.min(found)));
+                    }
+                }
+                Ok(first.map(Timestamp::from_unix_micros))
             }
             .boxed()
         })
