@@ -51,7 +51,7 @@ needs_of_test() {
   need mesa-vulkan-drivers 'a Vulkan driver in software, for the tests of the GPU path' has_software_vulkan
   need postgresql 'a private PostgreSQL server, for the tests of that catalog' has_postgres_server
   need strace 'shows in what order an upload reaches the disk' has strace
-  need python3-venv 'a private environment for the official Python SDK' has_venv
+  need python3-venv 'a private environment for the official Python SDK and the S3 server' has_venv
 }
 
 # Runs a command as root.
@@ -97,14 +97,14 @@ need_cargo() {
   command -v cargo >/dev/null || fail 'cargo is missing: install a Rust toolchain (https://rustup.rs), then try again.'
 }
 
-# The official SDK and a reader of pictures that is not ours.
+# The official SDK, a reader of pictures that is not ours, and an S3 server.
 python_environment() {
   local python=.tools/venv/bin/python
-  if "$python" -c 'import cloudinary, PIL' 2>/dev/null; then return 0; fi
-  say 'making .tools/venv with the Python packages cloudinary (the official SDK) and Pillow (looks at pictures)'
+  if "$python" -c 'import cloudinary, PIL, moto, flask' 2>/dev/null; then return 0; fi
+  say 'making .tools/venv with the Python packages cloudinary (the official SDK), Pillow (looks at pictures) and moto (an S3 server)'
   python3 -m venv --clear .tools/venv || fail 'python3 cannot make a virtual environment.'
-  "$python" -m pip install --quiet --disable-pip-version-check cloudinary Pillow \
-    || fail 'pip could not install cloudinary and Pillow; its messages above say why.'
+  "$python" -m pip install --quiet --disable-pip-version-check cloudinary Pillow 'moto[server]' \
+    || fail 'pip could not install cloudinary, Pillow and moto; its messages above say why.'
 }
 
 case ${1:-} in

@@ -6,12 +6,13 @@ cd "$(dirname "$0")/.."
 target=${CARGO_TARGET_DIR:-target}
 services=
 
-# PostgreSQL is ours alone and is stopped however the run ends.
+# PostgreSQL and the S3 server are ours alone and are stopped however the run ends.
 stop_services() {
   local status=$?
   trap - EXIT INT TERM
   if [[ -n $services ]]; then
     deploy/test-postgres.sh stop "$services/postgres" >/dev/null 2>&1 || echo "PostgreSQL in $services did not stop" >&2
+    deploy/test-s3.sh stop "$services/s3" >/dev/null 2>&1 || echo "the S3 server in $services did not stop" >&2
     rm -rf "$services"
   fi
   exit "$status"
@@ -41,6 +42,12 @@ deploy/test-postgres.sh start "$services/postgres" >"$services/address"
 TINTYPE_TEST_POSTGRES=$(tail -n 1 "$services/address")
 [[ -n $TINTYPE_TEST_POSTGRES ]] || { echo 'deploy/test-postgres.sh printed no address' >&2; exit 1; }
 export TINTYPE_TEST_POSTGRES
+
+step 'S3 server'
+deploy/test-s3.sh start "$services/s3" >"$services/s3-address"
+TINTYPE_TEST_S3=$(tail -n 1 "$services/s3-address")
+[[ -n $TINTYPE_TEST_S3 ]] || { echo 'deploy/test-s3.sh printed no address' >&2; exit 1; }
+export TINTYPE_TEST_S3
 
 step 'tests'
 cargo test --workspace

@@ -7,9 +7,10 @@ use crate::catalog::postgres::PostgresCatalog;
 use crate::catalog::sqlite::SqliteCatalog;
 use crate::catalog::{Catalog, CatalogError};
 use crate::config::budget::MemoryBudget;
-use crate::config::{CatalogConfig, Config, ProfileChoice, RendererChoice, secret_key};
+use crate::config::{CatalogConfig, Config, ProfileChoice, RendererChoice, StorageConfig, secret_key};
 use crate::demo;
 use crate::domain::CloudName;
+use crate::heap;
 use crate::http::serve::{ConnectionLimits, serve};
 use crate::http::{HttpState, MetricsText, router};
 use crate::jobs::announce::Announcer;
@@ -28,12 +29,14 @@ use crate::pipeline_files::PipelineFiles;
 use crate::probe;
 use crate::service::deliver::{Delivery, DeliveryCache, DeliverySettings};
 use crate::service::derive::Deriver;
+use crate::service::gate::Gate;
 use crate::service::keep::{DerivedKeeper, Uses};
 use crate::service::library::{self, LibraryService};
 use crate::service::meter::Meter;
 use crate::service::renderer::{EagerRenderer, UploadedPictures};
+use crate::service::upgrade::{Upgrades, default_effort};
 use crate::service::upload::{Changed, UploadService, UploadSettings};
-use crate::storage::{BlobStore, FsStore};
+use crate::storage::{Backup, BlobStore, FsStore, S3Store};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tintype_render::Limits;
@@ -52,8 +55,12 @@ const RETRY_AFTER: Duration = Duration::from_secs(2);
 const GRACE: Duration = Duration::from_secs(20);
 /// Life of a cached answer when other nodes may write to the same catalog.
 const SHARED_CACHE_AGE: Duration = Duration::from_secs(5);
+/// Least size of a part of a file that is not the last: what clients of Cloudinary keep to.
+const MIN_PART_BYTES: u64 = 5 << 20;
 /// How often blobs that no row names any longer are deleted.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
+/// How often uploads to the blob stores that nobody finishes are looked for.
+const SWEEP_UNFINISHED_EVERY: Duration = Duration::from_secs(3600);
 
 /// Why the server does not start, or ends.
 #[derive(Debug, thiserror::Error)]
@@ -139,9 +146,24 @@ async fn bring_index_up_to_date(records: &Records) -> Result<(), AppError> {
     Ok(())
 }
 
-/// Opens the folder of blobs.
+/// Opens the store of blobs.
 pub async fn open_store(config: &Config) -> Result<Arc<dyn BlobStore>, AppError> {
-    Ok(Arc::new(FsStore::open(config.data_dir.join("blobs")).await?))
+    open_blobs(&config.storage).await
+}
+
+/// Opens the second store, where the configuration names one.
+pub async fn open_backup(config: &Config) -> Result<Option<Arc<dyn BlobStore>>, AppError> {
+    match &config.backup {
+        Some(storage) => Ok(Some(open_blobs(storage).await?)),
+        None => Ok(None),
+    }
+}
+
+async fn open_blobs(storage: &StorageConfig) -> Result<Arc<dyn BlobStore>, AppError> {
+    Ok(match storage {
+        StorageConfig::Folder(path) => Arc::new(FsStore::open(path).await?),
+        StorageConfig::S3(options) => Arc::new(S3Store::open((**options).clone()).await?),
+    })
 }
 
 /// Time since the first call: the renderer has no clock of its own.
@@ -192,8 +214,11 @@ fn choose(wanted: RendererChoice, options: GpuOptions) -> Result<Choice, AppErro
 pub struct App {
     config: Config,
     catalog: Arc<dyn Catalog>,
+    blobs: Arc<dyn BlobStore>,
+    backup: Option<Backup>,
     scheduler: Arc<Scheduler>,
     deriver: Arc<Deriver>,
+    upgrades: Arc<Upgrades>,
     keeper: Arc<DerivedKeeper>,
     meter: Arc<Meter>,
     uploads: UploadService,
@@ -223,8 +248,11 @@ impl App {
             .map_err(|error| AppError::Demo(format!("cannot create {}: {error}", config.data_dir.display())))?;
         let records = open_records(&config).await?;
         let blobs = open_store(&config).await?;
+        let copies = open_backup(&config).await?;
         let chosen = choose_renderer_of(&config)?;
-        Self::assemble(config, records, blobs, chosen).await
+        let mut app = Self::assemble(config, records, blobs.clone(), chosen).await?;
+        app.backup = copies.map(|copies| Backup::new(blobs, copies));
+        Ok(app)
     }
 
     /// Joins given stores and a given renderer.
@@ -252,6 +280,7 @@ impl App {
         let detector = FaceDetector::new().map_err(|error| AppError::Renderer(error.to_string()))?;
         let memory = config.memory(chosen.backend.is_some());
         tracing::info!(%memory, "memory");
+        tintype_render::pool::limit(memory.pool as usize);
         let scheduler = Arc::new(Scheduler::start(
             SchedulerConfig {
                 n_threads: config.render.threads,
@@ -273,18 +302,12 @@ impl App {
         let most_bytes = config.cache.derived_max_bytes;
         let keeper =
             Arc::new(DerivedKeeper::new(catalog.clone(), deriver.clone(), cache.clone(), uses.clone(), most_bytes));
-        let delivery = Delivery::new(
-            catalog.clone(),
-            blobs.clone(),
+        let most_effort = config.render.auto_format_effort.unwrap_or_else(|| default_effort(profile(&config)));
+        let upgrades = Upgrades::new(
             deriver.clone(),
-            &cache,
-            meter.clone(),
-            uses,
-            DeliverySettings {
-                default_cloud: config.default_cloud.as_deref().and_then(|name| CloudName::new(name).ok()),
-                unversioned_max_age: config.cache.unversioned_max_age,
-                retry_after: RETRY_AFTER,
-            },
+            scheduler.clone(),
+            config.render.threads,
+            (!most_effort.is_zero()).then_some(most_effort),
         );
         let forgetful = cache.clone();
         let changed: Changed = Arc::new(move |cloud| forgetful.invalidate(cloud));
@@ -296,26 +319,44 @@ impl App {
             blobs: blobs.clone(),
             eager: eager.clone(),
             changed: changed.clone(),
-            announcer: announcer.clone(),
+            announcer,
             public_base_url: config.http.public_base_url.clone(),
             limits: library::MediaLimits {
                 max_upload_bytes: config.http.max_upload_bytes,
                 max_pixels: config.render.max_source_pixels,
             },
         });
+        let delivery = Delivery::new(
+            catalog.clone(),
+            blobs.clone(),
+            deriver.clone(),
+            upgrades.clone(),
+            library.clone(),
+            Gate::new(scheduler.clone()),
+            &cache,
+            meter.clone(),
+            uses,
+            DeliverySettings {
+                default_cloud: config.default_cloud.as_deref().and_then(|name| CloudName::new(name).ok()),
+                unversioned_max_age: config.cache.unversioned_max_age,
+                provisional_max_age: config.cache.provisional_max_age,
+                retry_after: RETRY_AFTER,
+            },
+        );
         let uploads = UploadService::new(
             catalog.clone(),
-            blobs,
+            library.clone(),
+            blobs.clone(),
             Arc::new(UploadedPictures::new(scheduler.clone(), limits)),
             eager,
             changed,
-            announcer,
             UploadSettings {
                 public_base_url: config.http.public_base_url.clone(),
                 max_upload_bytes: config.http.max_upload_bytes,
                 policy: signature_policy,
                 max_uploads: 256,
                 inspect_budget_bytes: memory.uploads,
+                min_part_bytes: MIN_PART_BYTES,
             },
         );
         let job_metrics = Arc::new(JobMetrics::new(outside.clock));
@@ -335,11 +376,26 @@ impl App {
                 memory,
                 keeper: keeper.clone(),
                 jobs: job_metrics,
+                upgrades: upgrades.clone(),
                 renderer: renderer.clone(),
             }),
             request_timeout: config.http.request_timeout,
         };
-        Ok(App { config, catalog, scheduler, deriver, keeper, meter, uploads, worker, state, renderer })
+        Ok(App {
+            config,
+            catalog,
+            blobs,
+            backup: None,
+            scheduler,
+            deriver,
+            upgrades,
+            keeper,
+            meter,
+            uploads,
+            worker,
+            state,
+            renderer,
+        })
     }
 
     /// The routes, for tests that need no listener.
@@ -362,6 +418,11 @@ impl App {
         &self.worker
     }
 
+    /// The second store, where there is one.
+    pub fn backup(&self) -> Option<&Backup> {
+        self.backup.as_ref()
+    }
+
     /// The upload service.
     pub fn uploads(&self) -> &UploadService {
         &self.uploads
@@ -380,6 +441,10 @@ impl App {
         }
         println!("renderer: {}", self.renderer);
         println!("catalog: {}, data in {}", self.catalog.kind(), self.config.data_dir.display());
+        match &self.backup {
+            Some(backup) => println!("blobs: {}, copies: {}", self.blobs.kind(), backup.copies().kind()),
+            None => println!("blobs: {}", self.blobs.kind()),
+        }
         println!("listening on http://{address}");
         let (stop_jobs, jobs_stopped) = watch::channel(false);
         let jobs = tokio::spawn({
@@ -388,6 +453,8 @@ impl App {
         });
         tokio::spawn(Meter::run(Arc::downgrade(&self.meter), self.catalog.clone()));
         let sweeper = tokio::spawn(sweep(self.catalog.clone(), self.deriver.clone(), self.keeper.clone()));
+        let copies = self.backup.as_ref().map(|backup| backup.copies().clone());
+        let tidier = tokio::spawn(remove_unfinished(std::iter::once(self.blobs.clone()).chain(copies).collect()));
         let stop = stop_signal();
         let deliver = self.state.deliver.clone();
         let served =
@@ -399,8 +466,10 @@ impl App {
             tracing::error!(%error, "the worker stopped");
         }
         self.scheduler.shutdown(GRACE).await;
+        self.upgrades.settle().await;
         self.deriver.settle().await;
         sweeper.abort();
+        tidier.abort();
         if let Err(error) = self.keeper.record_uses().await {
             tracing::warn!(error = %error, "uses of derived pictures could not be recorded");
         }
@@ -464,6 +533,7 @@ fn lanes(
 }
 
 /// Keeps derived pictures below their limit, and deletes blobs that no row names any longer, also those that a crash left.
+/// Gives back memory that was freed and is not in use again.
 async fn sweep(catalog: Arc<dyn Catalog>, deriver: Arc<Deriver>, keeper: Arc<DerivedKeeper>) {
     loop {
         keeper.tidy().await;
@@ -478,7 +548,21 @@ async fn sweep(catalog: Arc<dyn Catalog>, deriver: Arc<Deriver>, keeper: Arc<Der
             Ok(_) => {}
             Err(error) => tracing::warn!(error = %error, "the garbage list could not be read"),
         }
+        tintype_render::pool::trim();
+        heap::trim();
         tokio::time::sleep(SWEEP_EVERY).await;
+    }
+}
+
+/// Has the stores forget uploads that no living writer will finish.
+async fn remove_unfinished(stores: Vec<Arc<dyn BlobStore>>) {
+    loop {
+        for store in &stores {
+            if let Err(error) = store.remove_unfinished().await {
+                tracing::warn!(error = %error, store = store.kind(), "unfinished uploads could not be removed");
+            }
+        }
+        tokio::time::sleep(SWEEP_UNFINISHED_EVERY).await;
     }
 }
 
@@ -508,6 +592,7 @@ struct Metrics {
     cache: DeliveryCache,
     keeper: Arc<DerivedKeeper>,
     jobs: Arc<JobMetrics>,
+    upgrades: Arc<Upgrades>,
     memory: MemoryBudget,
     renderer: String,
 }
@@ -527,10 +612,22 @@ impl MetricsText for Metrics {
         text += "# HELP tintype_url_cache_bytes Bytes of finished answers in memory.\n";
         text += "# TYPE tintype_url_cache_bytes gauge\n";
         text += &format!("tintype_url_cache_bytes {}\n", self.cache.bytes());
+        text += "# HELP tintype_pool_bytes Bytes of buffers that are kept to be used again.\n";
+        text += "# TYPE tintype_pool_bytes gauge\n";
+        text += &format!("tintype_pool_bytes {}\n", tintype_render::pool::held_bytes());
         text +=
             "# HELP tintype_derived_evicted_total Derived pictures that were removed because there were too many.\n";
         text += "# TYPE tintype_derived_evicted_total counter\n";
         text += &format!("tintype_derived_evicted_total {}\n", self.keeper.evicted());
+        let counts = self.upgrades.counts();
+        text += "# HELP tintype_provisional_answers_total Automatic formats that were answered in the next best one.\n";
+        text += "# TYPE tintype_provisional_answers_total counter\n";
+        text += &format!("tintype_provisional_answers_total {}\n", counts.provisional);
+        text += "# HELP tintype_upgrades_total Better pictures made after such answers, by how that ended.\n";
+        text += "# TYPE tintype_upgrades_total counter\n";
+        for (outcome, n) in [("finished", counts.finished), ("failed", counts.failed), ("dropped", counts.dropped)] {
+            text += &format!("tintype_upgrades_total{{outcome=\"{outcome}\"}} {n}\n");
+        }
         text
     }
 }

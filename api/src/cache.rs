@@ -2,6 +2,9 @@
 //!
 //! A hit costs no catalog read. Every cloud has an epoch; an entry is good only while the epoch that was current *before*
 //! its facts were looked up still is. Entries also live at most a stated time, for writes that other nodes make.
+//!
+//! Most addresses are asked for once. Beyond a quarter of the cache only answers that are made for the second time are kept,
+//! so that a crowd of others neither fills the memory nor pushes out what is in use.
 
 use crate::domain::CloudId;
 use parking_lot::Mutex;
@@ -91,6 +94,8 @@ impl Epochs {
 }
 
 const SHARDS: usize = 16;
+/// Answers that were not kept and that a shard remembers, so that it knows them when they come again.
+const REMEMBERED: usize = 4096;
 
 /// A byte-bounded map from addresses to answers, in shards so that threads seldom meet. The least recently used go first.
 pub struct UrlCache<V> {
@@ -105,6 +110,8 @@ struct Shard<V> {
     entries: HashMap<UrlKey, Entry<V>>,
     bytes: usize,
     clock: u64,
+    /// Marks of answers that were not kept, each at the place that its hash says; empty until there is one.
+    refused: Vec<u32>,
 }
 
 struct Entry<V> {
@@ -119,7 +126,7 @@ struct Entry<V> {
 impl<V> UrlCache<V> {
     /// A cache of at most `bytes`; 0 keeps nothing. `max_age` bounds the life of an entry.
     pub fn new(bytes: usize, max_age: Option<Duration>) -> Self {
-        let shard = || Mutex::new(Shard { entries: HashMap::new(), bytes: 0, clock: 0 });
+        let shard = || Mutex::new(Shard { entries: HashMap::new(), bytes: 0, clock: 0, refused: Vec::new() });
         UrlCache {
             shards: (0..SHARDS).map(|_| shard()).collect(),
             hasher: RandomState::new(),
@@ -154,17 +161,22 @@ impl<V> UrlCache<V> {
         None
     }
 
-    /// Keeps an answer of `bytes`, made from facts that were looked up in `epoch`. Too large ones are not kept.
+    /// Keeps an answer of `bytes`, made from facts that were looked up in `epoch`. Too large ones are not kept, nor, beyond a
+    /// quarter of the cache, those that are made for the first time.
     pub fn put(&self, key: UrlKey, value: Arc<V>, bytes: usize, cloud: &CloudId, epoch: Epoch) {
         let bytes = bytes + key.path.len() + 256;
         if bytes > self.shard_bytes / 2 {
             return;
         }
         let cloud = self.epochs.counter(cloud);
-        let mut shard = self.shard(&key).lock();
+        let hash = self.hasher.hash_one(&key);
+        let mut shard = self.shards[hash as usize % SHARDS].lock();
         shard.clock += 1;
         let used = shard.clock;
-        shard.remove(&key);
+        let is_known = shard.remove(&key);
+        if !is_known && shard.bytes + bytes > self.shard_bytes / 4 && !shard.comes_again(hash) {
+            return;
+        }
         while shard.bytes + bytes > self.shard_bytes {
             // Looking at a few candidates is enough to throw out old ones, and costs the same for every size.
             let oldest = shard.entries.iter().take(8).min_by_key(|(_, entry)| entry.used).map(|(key, _)| key.clone());
@@ -189,10 +201,22 @@ impl<V> UrlCache<V> {
 }
 
 impl<V> Shard<V> {
-    fn remove(&mut self, key: &dyn Asked) {
-        if let Some(entry) = self.entries.remove(key) {
-            self.bytes -= entry.bytes;
+    /// Whether it was there.
+    fn remove(&mut self, key: &dyn Asked) -> bool {
+        let removed = self.entries.remove(key);
+        self.bytes -= removed.as_ref().map_or(0, |entry| entry.bytes);
+        removed.is_some()
+    }
+
+    /// Whether an answer with this hash was refused of late; it is remembered from now on.
+    fn comes_again(&mut self, hash: u64) -> bool {
+        if self.refused.is_empty() {
+            self.refused = vec![0; REMEMBERED];
         }
+        // The lowest bits chose the shard. 0 is the mark of an empty place.
+        let mark = ((hash >> 32) as u32).max(1);
+        let place = (hash as usize / SHARDS) % REMEMBERED;
+        std::mem::replace(&mut self.refused[place], mark) == mark
     }
 }
 
@@ -234,6 +258,28 @@ mod tests {
         assert!(cache.get("/huge", 0).is_none());
         cache.put(UrlKey { path: "/x".into(), accept_class: 1 }, Arc::new(7), 10, &cloud, epoch);
         assert!(cache.get("/x", 0).is_none());
+    }
+
+    #[test]
+    fn a_crowd_of_addresses_that_are_asked_for_once_takes_a_quarter() {
+        let cache = UrlCache::new(1 << 20, None);
+        let cloud = CloudId::random();
+        let epoch = cache.epochs().current(&cloud);
+        let put = |path: &str| cache.put(key(path), Arc::new(0), 2000, &cloud, epoch);
+        for i in 0..5000 {
+            put(&format!("/{i}"));
+        }
+        assert!(cache.bytes() > (1 << 20) / 8 && cache.bytes() <= (1 << 20) / 4, "{}", cache.bytes());
+        // What comes again is kept, and stays when it is replaced.
+        assert!(cache.get("/4999", 0).is_none());
+        put("/4999");
+        assert!(cache.get("/4999", 0).is_some());
+        put("/4999");
+        assert!(cache.get("/4999", 0).is_some());
+        for i in 4000..5000 {
+            put(&format!("/{i}"));
+        }
+        assert!(cache.bytes() > (1 << 20) / 2 && cache.bytes() <= 1 << 20, "{}", cache.bytes());
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod local;
 
 use crate::app::{self, App, AppError};
 use crate::config::{Config, LogConfig, LogFormat, table};
+use crate::heap;
 use crate::probe;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use std::collections::BTreeMap;
@@ -118,6 +119,13 @@ pub fn command() -> Command {
                         .help("Interleaved rounds"),
                 )
                 .arg(
+                    Arg::new("seconds")
+                        .long("seconds")
+                        .default_value("3")
+                        .value_parser(clap::value_parser!(u32).range(1..=600))
+                        .help("How long each load over HTTP lasts, in every round"),
+                )
+                .arg(
                     Arg::new("only")
                         .long("only")
                         .value_delimiter(',')
@@ -183,6 +191,7 @@ fn runtime() -> Result<tokio::runtime::Runtime, String> {
 fn serve(flags: &ArgMatches) -> Result<(), String> {
     let config = load(flags)?;
     start_log(&config.log)?;
+    heap::set_up(config.render.threads);
     runtime()?.block_on(async { App::open(config).await?.run().await }).map_err(|error: AppError| error.to_string())
 }
 
@@ -229,7 +238,11 @@ fn doctor(flags: &ArgMatches) -> Result<(), String> {
             store.delete(&key).await.map_err(|error| error.to_string())?;
             Ok::<_, String>(format!("{}, writable", store.kind()))
         };
-        [("catalog", catalog.await), ("blobs", store.await)]
+        let backup = async {
+            let copies = app::open_backup(&config).await.map_err(|error| error.to_string())?;
+            Ok::<_, String>(copies.map_or_else(|| "none".to_owned(), |copies| copies.kind().to_owned()))
+        };
+        [("catalog", catalog.await), ("blobs", store.await), ("backup", backup.await)]
     });
     for (what, result) in stores {
         match result {

@@ -5,6 +5,7 @@ pub mod budget;
 pub mod machine;
 pub mod secret_key;
 pub mod source;
+pub mod storage;
 pub mod table;
 
 use crate::domain::Secret;
@@ -15,6 +16,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
+pub use storage::StorageConfig;
 
 /// Why the server cannot start with this configuration.
 #[derive(Debug, thiserror::Error)]
@@ -87,6 +89,8 @@ pub struct RenderConfig {
     pub max_output_pixels: u64,
     /// Threads for decoding, encoding and CPU kernels.
     pub threads: usize,
+    /// Processor time that writing a first `f_auto` answer may take; zero is no limit, `None` the profile's own.
+    pub auto_format_effort: Option<Duration>,
 }
 
 /// Admission of work.
@@ -104,6 +108,8 @@ pub struct CacheConfig {
     /// Most bytes of stored derived pictures; 0 is no limit.
     pub derived_max_bytes: u64,
     pub unversioned_max_age: Duration,
+    /// Lifetime of `f_auto` answers of which a better one is being made.
+    pub provisional_max_age: Duration,
 }
 
 /// Work in the background.
@@ -128,6 +134,9 @@ pub struct LogConfig {
 pub struct Config {
     pub data_dir: PathBuf,
     pub catalog: CatalogConfig,
+    pub storage: StorageConfig,
+    /// Where copies of blobs are kept.
+    pub backup: Option<StorageConfig>,
     pub secret_key_file: PathBuf,
     /// Cloud that addresses without a cloud name mean.
     pub default_cloud: Option<String>,
@@ -165,6 +174,8 @@ impl Config {
         let max_upload_bytes = settings.parse("max_upload_bytes", "a number of bytes")?;
         let config = Config {
             catalog: catalog(&settings, &data_dir)?,
+            storage: storage::storage(&settings, &data_dir)?,
+            backup: storage::backup(&settings)?,
             secret_key_file: match settings.text("secret_key_file") {
                 "" => data_dir.join("secret.key"),
                 path => PathBuf::from(path),
@@ -186,6 +197,12 @@ impl Config {
                     "" => machine.threads,
                     _ => settings.parse("threads", "a number of threads")?,
                 },
+                auto_format_effort: match settings.text("auto_format_effort_ms") {
+                    "" => None,
+                    _ => Some(Duration::from_millis(
+                        settings.parse("auto_format_effort_ms", "a number of milliseconds")?,
+                    )),
+                },
             },
             scheduler: SchedulerConfig {
                 memory_budget_bytes: match settings.text("memory_budget_mb") {
@@ -199,6 +216,9 @@ impl Config {
                 derived_max_bytes: settings.parse("derived_max_bytes", "a number of bytes")?,
                 unversioned_max_age: Duration::from_secs(
                     settings.parse("unversioned_max_age_s", "a number of seconds")?,
+                ),
+                provisional_max_age: Duration::from_secs(
+                    settings.parse("provisional_max_age_s", "a number of seconds")?,
                 ),
             },
             jobs: JobsConfig {
@@ -248,6 +268,11 @@ impl Config {
         )?;
         check(self.jobs.workers <= 1024, "workers", "must be at most 1024")?;
         check((1..=3600).contains(&self.jobs.lease.as_secs()), "job_lease_s", "must be from 1 to 3600")?;
+        check(
+            self.cache.provisional_max_age.as_secs() <= 3600,
+            "provisional_max_age_s",
+            "must be at most 3600: a better picture waits",
+        )?;
         check(!self.log.filter.is_empty(), "log", "must not be empty")?;
         if let Some(cloud) = &self.default_cloud {
             check(!cloud.contains('/') && cloud.len() <= 255, "default_cloud", "must be the name of a cloud")?;

@@ -63,6 +63,7 @@ pub async fn load_samples(demo: &Demo, uploads: &UploadService) -> Result<(), St
             kind: UploadKind::Image,
             authorization: Some(format!("Basic {basic}")),
             params: vec![("public_id".to_owned(), (*public_id).to_owned()), ("tags".to_owned(), "sample".to_owned())],
+            part: None,
             file: Some(FileSource::Received { spool, filename: (*filename).to_owned() }),
         };
         uploads.upload(request).await.map_err(|error| failed(&error))?;

@@ -8,6 +8,7 @@ pub mod cli;
 pub mod config;
 pub mod demo;
 pub mod domain;
+pub mod heap;
 pub mod http;
 pub mod jobs;
 pub mod pipeline_files;

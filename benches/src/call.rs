@@ -6,10 +6,10 @@ use crate::{BenchBackend, BenchError};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use tintype_render::backend::Job;
 use tintype_render::face::FaceDetector;
 use tintype_render::language::parse;
-use tintype_render::pipeline::{self, Picture, Request};
-use tintype_render::pipeline::{BaseDemand, SharedBase};
+use tintype_render::pipeline::{self, BaseDemand, Picture, Prepared, Request, SharedBase};
 use tintype_render::plan::facts::{AcceptClass, Facts, Profile, Purpose, SourceFacts};
 use tintype_render::{Limits, codec};
 
@@ -63,17 +63,30 @@ impl Call {
         backend: &BenchBackend,
         detector: Arc<FaceDetector>,
     ) -> Result<Call, BenchError> {
+        Call::of(workload.name, workload.transformations, input, logo, profile, backend, detector)
+    }
+
+    /// The same for transformations that no workload names; `name` is for errors.
+    pub fn of(
+        name: &str,
+        transformations: &[&str],
+        input: &Bytes,
+        logo: &Bytes,
+        profile: Profile,
+        backend: &BenchBackend,
+        detector: Arc<FaceDetector>,
+    ) -> Result<Call, BenchError> {
         let limits = Limits::default();
         // What `CHROME_ACCEPT` says.
         let accept = AcceptClass { webp: true, avif: true };
         let mut sources = vec![input.clone()];
         let mut requests = Vec::new();
-        for text in workload.transformations {
+        for text in transformations {
             let transformation = Arc::new(parse(text, &limits)?);
             let mut facts = Facts { base: facts_of(input)?, layers: BTreeMap::new() };
             for id in transformation.layer_ids() {
                 if id != LOGO {
-                    return Err(BenchError::Input(format!("{} names the layer {id}, not {LOGO}", workload.name)));
+                    return Err(BenchError::Input(format!("{name} names the layer {id}, not {LOGO}")));
                 }
                 facts.layers.insert(id.to_owned(), facts_of(logo)?);
                 sources.truncate(1);
@@ -108,6 +121,24 @@ impl Call {
         Ok((sum, pictures))
     }
 
+    /// One job for each request, of one decode: what a backend is given. Every call decodes anew.
+    pub(crate) fn jobs(&self) -> Result<Vec<Job>, BenchError> {
+        let limits = Limits::default();
+        let base = self.shared_demand(&limits);
+        let base = base.map(|demand| pipeline::decode_base(&self.sources[0], &demand, &limits)).transpose()?;
+        let jobs =
+            self.requests.iter().map(|request| self.prepared(request, base.as_ref()).map(|prepared| prepared.job));
+        jobs.collect()
+    }
+
+    fn prepared(&self, request: &Request, base: Option<&SharedBase>) -> Result<Prepared, BenchError> {
+        let limits = Limits::default();
+        Ok(match base {
+            Some(base) => pipeline::prepare_from(base, request, &self.sources, &self.detector, &limits)?,
+            None => pipeline::prepare(request, &self.sources, &self.detector, &limits)?,
+        })
+    }
+
     /// What all requests together need of the base; `None` for a single one, and where one decode cannot serve all.
     fn shared_demand(&self, limits: &Limits) -> Option<BaseDemand> {
         let mut demands = self.requests.iter().map(|request| BaseDemand::of(request, limits));
@@ -119,10 +150,7 @@ impl Call {
     fn once(&self, request: &Request, base: Option<&SharedBase>) -> Result<(Sample, Picture), BenchError> {
         let limits = Limits::default();
         let watch = Stopwatch::start();
-        let prepared = match base {
-            Some(base) => pipeline::prepare_from(base, request, &self.sources, &self.detector, &limits)?,
-            None => pipeline::prepare(request, &self.sources, &self.detector, &limits)?,
-        };
+        let prepared = self.prepared(request, base)?;
         let decoded_ms = watch.wall_ms();
         let mut results = self.backend.backend.execute(std::slice::from_ref(&prepared.job));
         let result = results.pop().ok_or_else(|| BenchError::Render("the backend answered nothing".into()))?;

@@ -53,6 +53,8 @@ pub const INPUTS: &[Input] = &[PHOTO_2MP, PHOTO_12MP, PHOTO_24MP, PROGRESSIVE_12
 
 /// Width and height of a tile of the mosaic, about, in pixels: so that the photographs are enlarged by half or so.
 const TILE: Size = Size::new(800, 600);
+/// How far one cut-out of a series is from the next: odd, so that blocks do not fall on blocks.
+const SERIES_STEP: (u32, u32) = (37, 23);
 /// Standard deviation of the noise in the dark, and its growth with the square root of the level, in steps of 255.
 const READ_NOISE: f32 = 2.0;
 const SHOT_NOISE: f32 = 0.30;
@@ -76,20 +78,27 @@ impl Photos {
 
     /// The bytes of a file of the corpus.
     pub fn make(&self, input: &Input) -> Result<Vec<u8>, BenchError> {
-        let mut frame = self.mosaic(input.size)?;
-        if input.alpha {
-            fade(&mut frame);
-            frame = Frame::new(input.size, true, frame.into_pixels())?;
-        }
-        let encoding = Encoding {
-            format: input.format,
-            quality: Quality::Fixed(input.quality),
-            chroma: Some(ChromaSampling::Half),
-            progressive: input.progressive,
-        };
-        Ok(codec::encode(&frame, &encoding, &Limits::default())?.bytes)
+        encoded(self.mosaic(input.size)?, input)
     }
 
+    /// So many different files of one kind: cut-outs of one larger mosaic, each some way further to the right and down, so
+    /// that no block of a file is the same as in another.
+    pub fn series(&self, input: &Input, n: usize) -> Result<Vec<Vec<u8>>, BenchError> {
+        let last = n.saturating_sub(1) as u32;
+        let Size { width, height } = input.size;
+        let mosaic = self.mosaic(Size::new(width + last * SERIES_STEP.0, height + last * SERIES_STEP.1))?;
+        let cut = |number: u32| {
+            let mut frame = Frame::filled(input.size, [0, 0, 0, 255]);
+            let (from, to) = (mosaic.row_stride_bytes(), frame.row_stride_bytes());
+            let left = (number * SERIES_STEP.0) as usize * BYTES_PER_PIXEL;
+            let rows = mosaic.pixels().chunks_exact(from).skip((number * SERIES_STEP.1) as usize);
+            for (row, out) in rows.zip(frame.pixels_mut().chunks_exact_mut(to)) {
+                out.copy_from_slice(&row[left..left + to]);
+            }
+            encoded(frame, input)
+        };
+        (0..n as u32).map(cut).collect()
+    }
     /// Opaque tiles of the photographs in turn, every other one mirrored, with noise.
     fn mosaic(&self, size: Size) -> Result<Frame, BenchError> {
         let columns = (size.width + TILE.width / 2) / TILE.width;
@@ -109,6 +118,21 @@ impl Photos {
         add_noise(&mut frame);
         Ok(frame)
     }
+}
+
+/// A frame as the file that the input says.
+fn encoded(mut frame: Frame, input: &Input) -> Result<Vec<u8>, BenchError> {
+    if input.alpha {
+        fade(&mut frame);
+        frame = Frame::new(input.size, true, frame.into_pixels())?;
+    }
+    let encoding = Encoding {
+        format: input.format,
+        quality: Quality::Fixed(input.quality),
+        chroma: Some(ChromaSampling::Half),
+        progressive: input.progressive,
+    };
+    Ok(codec::encode(&frame, &encoding, &Limits::default())?.bytes)
 }
 
 /// Decodes every pixel of a file.
@@ -261,6 +285,29 @@ mod tests {
                 assert!(frame.pixel(0, 0)[3] == 0 && frame.pixel(80, 60)[3] == 255);
             }
         }
+    }
+
+    #[test]
+    fn a_series_holds_different_pictures_of_one_kind() {
+        let input = Input { size: Size::new(320, 240), ..PHOTO_2MP };
+        let files = photos().series(&input, 4).unwrap();
+        assert_eq!((files.len(), photos().series(&input, 0).unwrap().len()), (4, 0));
+        let lengths: Vec<usize> = files.iter().map(Vec::len).collect();
+        for (number, file) in files.iter().enumerate() {
+            let found = codec::probe(file, &Limits::default()).unwrap();
+            assert_eq!((found.size, found.format), (input.size, input.format));
+            assert!(files[..number].iter().all(|other| other != file), "{number}");
+            // They cost a decoder about the same.
+            assert!(file.len() * 10 > lengths[0] * 8 && file.len() * 8 < lengths[0] * 10, "{lengths:?}");
+        }
+        let frames: Vec<Frame> = files.iter().map(|file| whole(file, &Limits::default()).unwrap()).collect();
+        let (step_x, step_y) = SERIES_STEP;
+        let distance = |x: u32, y: u32| {
+            let (one, other) = (frames[0].pixel(x + step_x, y + step_y), frames[1].pixel(x, y));
+            one[1].abs_diff(other[1])
+        };
+        let sum: u32 = (0..200).map(|at| u32::from(distance(at, at / 2))).sum();
+        assert!(sum / 200 < 6, "the second cut-out is not the first, moved: {sum}");
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! The report as one HTML page that loads nothing: its plots are inline SVG, its colors follow the reader's scheme.
 
 use crate::Report;
+use crate::served::{Latencies, StateRow};
+use crate::tables::{OPEN_TITLE, STATES_TITLE, state_notes};
 use std::fmt::Write;
 
 const STYLE: &str = "\
@@ -8,13 +10,13 @@ const STYLE: &str = "\
 --c:#4b8f5a;--d:#8a63b0}\
 @media(prefers-color-scheme:dark){:root{--ink:#e6e8ea;--soft:#9aa4ae;--line:#343b42;--page:#15181b;--card:#1d2125;--a:#6ea8e6;\
 --b:#e0996a;--c:#7dbf8c;--d:#b79add}}\
-*{box-sizing:border-box}body{margin:0 auto;max-width:72rem;padding:2rem 1.25rem 4rem;background:var(--page);color:var(--ink);\
+*{box-sizing:border-box}body{margin:0 auto;max-width:82rem;padding:2rem 1.25rem 4rem;background:var(--page);color:var(--ink);\
 font:15px/1.5 system-ui,sans-serif}h1{font-size:1.6rem;margin:0 0 .25rem}h2{font-size:1.15rem;margin:2.5rem 0 .5rem}\
 p,dl{color:var(--soft);margin:.25rem 0 1rem}.card{background:var(--card);border:1px solid var(--line);border-radius:8px;\
-padding:1rem;overflow-x:auto;margin:0 0 1rem}table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:13px;\
-width:100%}th,td{text-align:right;padding:.3rem .6rem;border-bottom:1px solid var(--line);white-space:nowrap}\
-th{color:var(--soft);font-weight:600}th:first-child,td:first-child,th.w,td.w{text-align:left}tr:last-child td{border:0}\
-svg{display:block;width:100%;height:auto;min-width:40rem}svg text{fill:var(--ink);font:12px system-ui,sans-serif}\
+padding:1rem;overflow-x:auto;margin:0 0 1rem}table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:12.5px;\
+width:100%}th,td{text-align:right;padding:.3rem .45rem;border-bottom:1px solid var(--line);white-space:nowrap}\
+th{color:var(--soft);font-weight:600;white-space:normal;vertical-align:bottom}th:first-child,td:first-child,th.w,td.w{text-align:left}tr:last-child td{border:0}\
+svg{display:block;width:100%;height:auto;min-width:52rem}svg text{fill:var(--ink);font:12px system-ui,sans-serif}\
 svg .soft{fill:var(--soft)}svg .grid{stroke:var(--line)}svg .whisker{stroke:var(--ink);stroke-width:1.5}\
 .a{fill:var(--a)}.b{fill:var(--b)}.c{fill:var(--c)}.d{fill:var(--d)}.key i{display:inline-block;width:.8em;height:.8em;\
 border-radius:2px;margin:0 .35em 0 1em;vertical-align:-.05em}";
@@ -34,19 +36,21 @@ pub fn page(report: &Report) -> String {
     let _ = write!(
         body,
         "<h1>Tintype bench</h1><p>{} × {}, {:.1} GiB, {}<br>Commit {}, {} interleaved rounds; bars are medians, whiskers the \
-         least and the most.<br>{}</p>",
+         least and the most.<br>{}.<br>{}</p>",
         host.n_cores,
         escaped(&host.cpu),
         host.memory_bytes as f64 / f64::from(1 << 30),
         escaped(&host.system),
         escaped(report.commit),
         report.rounds,
+        escaped(&report.memory_text()),
         escaped(&host.backends.join("; ")),
     );
     library(report, &mut body);
     served(report, &mut body);
     stress(report, &mut body);
     kernels(report, &mut body);
+    devices(report, &mut body);
     format!(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" \
          content=\"width=device-width,initial-scale=1\"><title>Tintype bench</title><style>{STYLE}</style></head><body>{body}\
@@ -85,25 +89,61 @@ fn library(report: &Report, body: &mut String) {
         *body += &plot(&bars);
     }
     *body += "</div>";
-    *body += &markdown_table(&report.library_text());
+    *body += &markdown_table(&report.library_table().to_text());
 }
 
 fn served(report: &Report, body: &mut String) {
     if report.servers.is_empty() {
         return;
     }
-    *body += "<h2>Server: milliseconds until the answer</h2><p class=\"key\"><i style=\"background:var(--a)\"></i>p50\
-        <i style=\"background:var(--b)\"></i>up to p99; every line has a scale of its own</p><div class=\"card\">";
+    *body += "<h2>Server: milliseconds until the answer</h2><p class=\"key\">Closed loop, and open loops at parts of what it \
+        reached:<i style=\"background:var(--a)\"></i>p50<i style=\"background:var(--b)\"></i>up to p90\
+        <i style=\"background:var(--c)\"></i>up to p99; one scale for each workload and profile</p><div class=\"card\">";
     for row in &report.servers {
-        *body += &plot(&[Bar {
-            label: format!("{} {} {}", row.workload, row.profile, row.renderer),
-            parts: vec![row.p50_ms.median, (row.p99_ms.median - row.p50_ms.median).max(0.0)],
-            spread: Some((row.p99_ms.low, row.p99_ms.high)),
-            note: format!("{:.0}/s, {:.3} ms CPU", row.per_second.median, row.cpu_ms.median),
-        }]);
+        let name = format!("{} {} {}", row.workload, row.profile, row.renderer);
+        let closed = format!("{:.0}/s, {:.2} ms CPU", row.per_second.median, row.cpu_ms.median);
+        let mut bars = vec![latency_bar(format!("{name}, closed"), &row.latency, closed)];
+        for open in &row.open {
+            let note = format!("of {:.0}/s", open.offered_per_second.median);
+            bars.push(latency_bar(format!("at {:.0} %", open.share * 100.0), &open.latency, note));
+        }
+        *body += &plot(&bars);
     }
     *body += "</div>";
-    *body += &markdown_table(&report.server_text());
+    *body += &markdown_table(&report.server_table().to_text());
+    let _ = write!(body, "<p>{OPEN_TITLE}.</p>");
+    *body += &markdown_table(&report.open_table().to_text());
+    if report.servers.iter().all(|row| row.states.is_empty()) {
+        return;
+    }
+    let _ = write!(
+        body,
+        "<h2>{STATES_TITLE}</h2><p>{}</p><p class=\"key\"><i style=\"background:var(--a)\"></i>p50\
+         <i style=\"background:var(--b)\"></i>up to p90<i style=\"background:var(--c)\"></i>up to p99, milliseconds</p>\
+         <div class=\"card\">",
+        escaped(&state_notes())
+    );
+    for row in &report.servers {
+        let bar = |state: &StateRow| {
+            let name = format!("{} {} {}, {}", row.workload, row.profile, row.renderer, state.state);
+            latency_bar(name, &state.latency, String::new())
+        };
+        *body += &plot(&row.states.iter().map(bar).collect::<Vec<_>>());
+    }
+    *body += "</div>";
+    *body += &markdown_table(&report.state_table().to_text());
+}
+
+/// p50, p90 and p99 on top of each other; the whisker is the spread of p99.
+fn latency_bar(label: String, latency: &Latencies, note: String) -> Bar {
+    let (p50, p90, p99) = (latency.p50_ms.median, latency.p90_ms.median, latency.p99_ms.median);
+    let note = if note.is_empty() { note } else { format!(", {note}") };
+    Bar {
+        label,
+        parts: vec![p50, (p90 - p50).max(0.0), (p99 - p90).max(0.0)],
+        spread: Some((latency.p99_ms.low, latency.p99_ms.high)),
+        note: format!("{p50:.2}, {p90:.2}, {p99:.2} ms{note}"),
+    }
 }
 
 fn stress(report: &Report, body: &mut String) {
@@ -118,14 +158,34 @@ fn stress(report: &Report, body: &mut String) {
     }
 }
 
+/// What adapters are, and what batches on them reach.
+fn devices(report: &Report, body: &mut String) {
+    if !report.adapters.is_empty() {
+        *body += "<h2>Adapters, as calibration at the start measures them</h2>";
+        *body += &markdown_table(&report.adapter_table().to_text());
+        *body += "<p>Millions a second: multiplications of a pixel for resampling, pixels for all others.</p>";
+        *body += &markdown_table(&report.rate_table().to_text());
+    }
+    if !report.batches.is_empty() {
+        *body += "<h2>Batches on devices: upload, kernels and readback, without decoding and encoding</h2>";
+        *body += &markdown_table(&report.batch_table().to_text());
+    }
+    if let Some(why) = report.no_expectation.as_ref().filter(|_| !report.library.is_empty()) {
+        let _ = write!(body, "<p>Measured over expected: {}</p>", escaped(why));
+    }
+    for note in &report.notes {
+        let _ = write!(body, "<p>{}</p>", escaped(note));
+    }
+}
+
 fn kernels(report: &Report, body: &mut String) {
     if report.kernels.is_empty() {
         return;
     }
     let _ = write!(
         body,
-        "<h2>Kernels: share of the memory bandwidth</h2><p>A copy moves {:.1} GB a second here.</p><div class=\"card\">",
-        report.copy_bytes_per_second / 1e9
+        "<h2>Kernels: part of the bandwidth of a copy with one thread</h2><p>{}.</p><div class=\"card\">",
+        escaped(&report.memory_text())
     );
     let bars: Vec<Bar> = report
         .kernels

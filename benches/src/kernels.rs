@@ -37,6 +37,7 @@ const PLANS: [(&str, &str); 8] = [
     ("composite", "l_cloudinary_icon,w_1.0,fl_relative"),
 ];
 const COPY_BYTES: usize = 128 << 20;
+const LEAST_COPY_BYTES: usize = 16 << 20;
 const ROUND: Duration = Duration::from_millis(40);
 
 /// One kernel on one backend at one size.
@@ -52,18 +53,40 @@ pub struct KernelRow {
     pub bandwidth_share: f64,
 }
 
-/// Bytes a second, read and written, of a copy that is larger than the caches: the best of a few.
-pub fn copy_bandwidth() -> f64 {
-    let from = vec![1_u8; COPY_BYTES];
-    let mut to = vec![0_u8; COPY_BYTES];
+/// What memory bears: bytes a second, read and written, of a copy that is larger than the caches, the best of a few.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct MemoryBandwidth {
+    /// One thread, as one picture on the CPU has.
+    pub copy_bytes_per_second: f64,
+    /// A thread for every core.
+    pub all_cores_bytes_per_second: f64,
+}
+
+impl MemoryBandwidth {
+    pub fn measure() -> MemoryBandwidth {
+        let n_cores = std::thread::available_parallelism().map_or(1, usize::from);
+        MemoryBandwidth { copy_bytes_per_second: copies(1), all_cores_bytes_per_second: copies(n_cores) }
+    }
+}
+
+/// So many copies at the same time; together they are as large as one would be alone, and at least as large as a cache.
+fn copies(n: usize) -> f64 {
+    let bytes = (COPY_BYTES / n).max(LEAST_COPY_BYTES);
+    let mut blocks: Vec<(Vec<u8>, Vec<u8>)> = (0..n).map(|_| (vec![1; bytes], vec![0; bytes])).collect();
     let mut best = f64::INFINITY;
     for _ in 0..5 {
         let started = Instant::now();
-        to.copy_from_slice(black_box(&from));
-        black_box(&to);
+        std::thread::scope(|scope| {
+            for (from, to) in &mut blocks {
+                scope.spawn(move || {
+                    to.copy_from_slice(black_box(from));
+                    black_box(to);
+                });
+            }
+        });
         best = best.min(started.elapsed().as_secs_f64());
     }
-    2.0 * COPY_BYTES as f64 / best
+    2.0 * (bytes * n) as f64 / best.max(1e-9)
 }
 
 struct Subject<'a> {

@@ -3,19 +3,24 @@
 //! Subjects take turns in interleaved rounds, so that all of them meet the same moods of the machine; medians are told
 //! with their extremes. Inputs are made from a few photographs ([`corpus`]), so that nothing large is kept anywhere.
 
+mod answers;
+pub mod arrivals;
 pub mod call;
 pub mod corpus;
+pub mod devices;
 pub mod html;
 pub mod kernels;
 pub mod library;
 pub mod load;
 pub mod measure;
+pub mod outcome;
 pub mod quality;
 pub mod report;
 pub mod served;
 pub mod server;
 pub mod stress;
 pub mod table;
+mod tables;
 pub mod workloads;
 
 pub use report::{Host, Report};
@@ -27,6 +32,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tintype_render::backend::Backend;
+use tintype_render::choice::ProvenGpu;
 use tintype_render::plan::facts::Profile;
 use workloads::{SERVER_WORKLOADS, WORKLOADS};
 
@@ -55,6 +61,15 @@ pub struct BenchBackend {
     /// What `TINTYPE_RENDERER` has to be for a server to render on it.
     pub renderer: String,
     pub backend: Arc<dyn Backend>,
+    /// The adapters behind it, which are calibrated and run batches of their own; none for the CPU.
+    pub devices: Vec<Arc<ProvenGpu>>,
+}
+
+impl BenchBackend {
+    /// A backend without adapters.
+    pub fn cpu(name: &str, backend: Arc<dyn Backend>) -> BenchBackend {
+        BenchBackend { name: name.into(), renderer: "cpu".into(), backend, devices: Vec::new() }
+    }
 }
 
 impl fmt::Debug for BenchBackend {
@@ -76,6 +91,8 @@ pub struct Options {
     pub program: Option<PathBuf>,
     /// How long a load lasts, in every round.
     pub load_duration: Duration,
+    /// Originals of workloads over HTTP at most; [`workloads::ORIGINALS`] for a figure that is quoted.
+    pub n_originals: usize,
     /// Photographs that the inputs are made from: files of any format that is read.
     pub photos: Vec<Bytes>,
     /// The picture that W2 draws.
@@ -99,6 +116,15 @@ impl fmt::Debug for Options {
     }
 }
 
+impl Options {
+    fn profiles(&self) -> impl Iterator<Item = Profile> {
+        let wanted = self.profile;
+        [Profile::Quality, Profile::Fast]
+            .into_iter()
+            .filter(move |profile| wanted.is_none_or(|wanted| wanted == *profile))
+    }
+}
+
 /// Measures every workload that is wanted.
 ///
 /// Errors: unknown names in `only`, no rounds, no backend, photographs that cannot be read, a backend that refuses a job,
@@ -115,19 +141,26 @@ pub fn run(options: &Options) -> Result<Report, BenchError> {
     let wanted = |name: &str| options.only.is_empty() || options.only.iter().any(|only| only == name);
     let photos: Vec<&[u8]> = options.photos.iter().map(Bytes::as_ref).collect();
     let photos = Photos::decode(&photos)?;
-    let (mut copied, mut kernels) = (0.0, Vec::new());
-    if wanted(kernels::KERNELS) {
-        copied = kernels::copy_bandwidth();
-        kernels = kernels::run(options, &photos, copied)?;
-    }
     let library: Vec<_> = WORKLOADS.iter().filter(|workload| wanted(workload.name)).collect();
-    let library = library::run(options, &photos, &library)?;
     let served: Vec<_> = SERVER_WORKLOADS.iter().filter(|workload| wanted(workload.name)).collect();
+    let (wants_overload, wants_eager) = (wanted(stress::OVERLOAD), wanted(stress::EAGER));
+    if options.program.is_some() && (!served.is_empty() || wants_overload || wants_eager) {
+        server::check_data_folder(server::DATA_BYTES)?;
+    }
+    let mut notes = Vec::new();
+    let memory = kernels::MemoryBandwidth::measure();
+    let adapters = devices::adapters(options, &mut notes);
+    let mut kernels = Vec::new();
+    if wanted(kernels::KERNELS) {
+        kernels = kernels::run(options, &photos, memory.copy_bytes_per_second)?;
+    }
+    let batches = devices::run(options, &photos, &library, &mut notes)?;
+    let library = library::run(options, &photos, &library, &mut notes)?;
     let (mut servers, mut overload, mut eager) = (Vec::new(), None, None);
     if let Some(program) = &options.program {
         servers = served::run(options, program, &photos, &served)?;
-        overload = wanted(stress::OVERLOAD).then(|| stress::overload(options, program, &photos)).transpose()?;
-        eager = wanted(stress::EAGER).then(|| stress::eager(options, program, &photos)).transpose()?;
+        overload = wants_overload.then(|| stress::overload(options, program, &photos)).transpose()?;
+        eager = wants_eager.then(|| stress::eager(options, program, &photos)).transpose()?;
     }
     let backends = options.backends.iter().map(|backend| format!("{}: {}", backend.name, backend.backend.name()));
     Ok(Report {
@@ -137,12 +170,16 @@ pub fn run(options: &Options) -> Result<Report, BenchError> {
         host: Host::detect(backends.collect()),
         rounds: options.rounds,
         load_s: options.load_duration.as_secs_f64(),
-        copy_bytes_per_second: copied,
+        memory,
+        no_expectation: devices::no_expectation(&adapters),
+        adapters,
         kernels,
+        batches,
         library,
         servers,
         overload,
         eager,
+        notes,
     })
 }
 
@@ -182,16 +219,13 @@ mod tests {
     use tintype_render::cpu::CpuBackend;
 
     fn options(only: &[&str]) -> Options {
-        let cpu = |name: &str| BenchBackend {
-            name: name.into(),
-            renderer: "cpu".into(),
-            backend: Arc::new(CpuBackend::new()),
-        };
+        let cpu = |name: &str| BenchBackend::cpu(name, Arc::new(CpuBackend::new()));
         Options {
             rounds: 2,
             backends: vec![cpu("one"), cpu("two")],
             program: None,
             load_duration: Duration::from_millis(100),
+            n_originals: 2,
             photos: vec![Bytes::from_static(include_bytes!("../../api/assets/samples/coffee.png"))],
             logo: Bytes::from_static(include_bytes!("../../api/assets/samples/cloudinary_icon.png")),
             only: only.iter().map(|&name| name.to_owned()).collect(),
@@ -235,7 +269,18 @@ mod tests {
         assert_eq!(page.matches("<svg").count(), page.matches("</svg>").count());
         assert!(page.contains("<svg") && page.contains("prefers-color-scheme:dark") && page.contains("W8 fast one"));
         let json = serde_json::to_value(&report).unwrap();
-        for key in ["schema", "version", "commit", "host", "rounds", "library", "servers", "kernels"] {
+        for key in [
+            "schema",
+            "version",
+            "commit",
+            "host",
+            "rounds",
+            "memory",
+            "library",
+            "servers",
+            "kernels",
+            "no_expectation",
+        ] {
             assert!(json.get(key).is_some(), "no {key} in {json}");
         }
         assert_eq!(json["schema"], report::SCHEMA);

@@ -56,8 +56,14 @@ struct Subject<'a> {
     peak_extra_bytes: u64,
 }
 
-/// Runs every workload on every backend under both profiles, interleaved.
-pub fn run(options: &Options, photos: &Photos, workloads: &[&Workload]) -> Result<Vec<LibraryRow>, BenchError> {
+/// Runs every workload on every backend under both profiles, interleaved. What a backend other than the first refuses becomes
+/// a note.
+pub fn run(
+    options: &Options,
+    photos: &Photos,
+    workloads: &[&Workload],
+    notes: &mut Vec<String>,
+) -> Result<Vec<LibraryRow>, BenchError> {
     let detector = Arc::new(FaceDetector::new()?);
     let mut inputs: BTreeMap<&'static str, Bytes> = BTreeMap::new();
     let mut subjects = Vec::new();
@@ -73,15 +79,23 @@ pub fn run(options: &Options, photos: &Photos, workloads: &[&Workload]) -> Resul
         };
         (options.progress)(&format!("{}: {}", workload.name, workload.title));
         let mut reference = None;
-        let profiles = [Profile::Quality, Profile::Fast].into_iter();
-        for profile in profiles.filter(|profile| options.profile.is_none_or(|wanted| wanted == *profile)) {
-            for backend in &options.backends {
-                subjects.push(prepare(options, workload, &input, profile, backend, &detector, &mut reference)?);
+        for profile in options.profiles() {
+            for (number, backend) in options.backends.iter().enumerate() {
+                match prepare(options, workload, &input, profile, backend, &detector, &mut reference) {
+                    Ok(subject) => subjects.push(subject),
+                    Err(BenchError::Render(reason)) if number > 0 => notes.push(format!(
+                        "{} {} on {} is left out: {reason}.",
+                        workload.name,
+                        profile_name(profile),
+                        backend.name
+                    )),
+                    Err(error) => return Err(error),
+                }
             }
         }
     }
     let started = Instant::now();
-    for round in 0..options.rounds {
+    for round in 0..if subjects.is_empty() { 0 } else { options.rounds } {
         (options.progress)(&progress("library", round, options.rounds, started));
         for at in order(subjects.len(), round) {
             measure(&mut subjects[at])?;

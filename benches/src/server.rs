@@ -27,6 +27,48 @@ pub struct ServerOptions<'a> {
     pub profile: &'a str,
     /// Core that the whole process is bound to.
     pub core: Option<usize>,
+    /// Value of `TINTYPE_URL_CACHE_MB`; 0 keeps no answers in memory.
+    pub url_cache_mb: Option<u32>,
+}
+
+/// What a server needs for its data at least: originals, and the pictures of a few rounds.
+pub const DATA_BYTES: u64 = 512 << 20;
+
+/// Where servers keep their data, below the folder for what is temporary.
+fn data_folder(name: &str) -> PathBuf {
+    std::env::temp_dir().join(format!("tintype-bench-{}-{name}", std::process::id()))
+}
+
+/// Errors in a sentence when no server could keep its data: known before an hour of work, and not after it.
+pub fn check_data_folder(needed_bytes: u64) -> Result<(), BenchError> {
+    let folder = data_folder("check");
+    let shown = folder.display();
+    let unusable = |error: std::io::Error| BenchError::Server(format!("no data can be kept at {shown}: {error}"));
+    std::fs::create_dir_all(&folder).map_err(unusable)?;
+    let written = std::fs::write(folder.join("probe"), [0; 4096]);
+    let free = free_bytes(&folder);
+    let _ = std::fs::remove_dir_all(&folder);
+    written.map_err(unusable)?;
+    match free {
+        Some(free) if free < needed_bytes => {
+            let (free, needed) = (free >> 20, needed_bytes >> 20);
+            Err(BenchError::Server(format!(
+                "{free} MB are free at {shown}, but a server needs {needed} MB for its data"
+            )))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What whoever runs this may write beside a file; `None` where the system does not tell.
+fn free_bytes(path: &Path) -> Option<u64> {
+    use std::os::unix::ffi::OsStrExt;
+    let path = std::ffi::CString::new(path.as_os_str().as_bytes()).ok()?;
+    // SAFETY: a statvfs is plain numbers, for which zero is valid.
+    let mut found: libc::statvfs = unsafe { std::mem::zeroed() };
+    // SAFETY: the path ends with a zero, and the call writes one statvfs, to which the pointer points.
+    let failed = unsafe { libc::statvfs(path.as_ptr(), &raw mut found) };
+    (failed == 0).then(|| (found.f_bavail as u64).saturating_mul(found.f_frsize as u64))
 }
 
 /// A running server; dropping it ends the process and removes its data.
@@ -44,8 +86,9 @@ impl Server {
     /// Starts `tintype serve` on a free port of the loopback with an empty data folder.
     pub fn start(options: &ServerOptions<'_>) -> Result<Server, BenchError> {
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-        let folder = std::env::temp_dir().join(format!("tintype-bench-{}-{}", std::process::id(), address.port()));
-        std::fs::create_dir_all(&folder)?;
+        let folder = data_folder(&address.port().to_string());
+        std::fs::create_dir_all(&folder)
+            .map_err(|error| BenchError::Server(format!("no data can be kept at {}: {error}", folder.display())))?;
         let mut command = match options.core {
             // The process is bound before it starts a thread, so that all of them are.
             Some(core) => {
@@ -55,6 +98,9 @@ impl Server {
             }
             None => Command::new(options.program),
         };
+        if let Some(megabytes) = options.url_cache_mb {
+            command.env("TINTYPE_URL_CACHE_MB", megabytes.to_string());
+        }
         let spawned = command
             .arg("serve")
             .env("TINTYPE_DATA_DIR", folder.join("data"))
@@ -146,9 +192,39 @@ impl Server {
         format!("/{}/image/upload/{transformation}/{public_id}", self.cloud)
     }
 
+    /// The path that another server has for the same picture, as this server has it: their clouds have names of their own.
+    pub fn moved(&self, path: &str) -> String {
+        let rest = path.trim_start_matches('/').split_once('/').map_or("", |(_, rest)| rest);
+        format!("/{}/{rest}", self.cloud)
+    }
+
     /// Status and body of one path, on a connection of its own.
     pub fn get(&self, path: &str) -> Result<(u16, Vec<u8>), BenchError> {
         get(self.address, path)
+    }
+
+    /// The same, saying what formats are taken.
+    pub fn get_as(&self, path: &str, accept: &str) -> Result<(u16, Vec<u8>), BenchError> {
+        let head = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: {accept}\r\nConnection: close\r\n\r\n");
+        exchange(self.address, &[head.as_bytes()])
+    }
+
+    /// Pictures that were rendered since the start, on any backend.
+    pub fn renders(&self) -> Result<u64, BenchError> {
+        Ok(sum(&self.metrics()?, "tintype_renders_total"))
+    }
+
+    /// Decodes since the start, and those that were saved because another's could be used.
+    pub fn decodes(&self) -> Result<(u64, u64), BenchError> {
+        let text = self.metrics()?;
+        Ok((sum(&text, "tintype_decodes_total"), sum(&text, "tintype_decodes_shared_total")))
+    }
+
+    fn metrics(&self) -> Result<String, BenchError> {
+        match self.get("/metrics")? {
+            (200, body) => Ok(String::from_utf8_lossy(&body).into_owned()),
+            (status, _) => Err(BenchError::Server(format!("/metrics was answered with {status}"))),
+        }
     }
 
     /// Id of the process.
@@ -205,6 +281,13 @@ impl Drop for Server {
 pub fn get(address: SocketAddr, path: &str) -> Result<(u16, Vec<u8>), BenchError> {
     let head = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     exchange(address, &[head.as_bytes()])
+}
+
+/// A counter of the metrics, over all of its labels.
+fn sum(metrics: &str, name: &str) -> u64 {
+    let lines = metrics.lines().filter_map(|line| line.strip_prefix(name));
+    let values = lines.filter(|rest| rest.starts_with(['{', ' '])).filter_map(|rest| rest.rsplit(' ').next());
+    values.filter_map(|value| value.parse::<u64>().ok()).sum()
 }
 
 fn exchange(address: SocketAddr, request: &[&[u8]]) -> Result<(u16, Vec<u8>), BenchError> {
@@ -264,9 +347,30 @@ mod tests {
     }
 
     #[test]
+    fn counters_are_summed_over_their_labels() {
+        let text = "# TYPE a_total counter\na_total{b=\"x\"} 3\na_total{b=\"y\"} 4\na_total_more 9\nplain 7\n";
+        assert_eq!((sum(text, "a_total"), sum(text, "plain"), sum(text, "none")), (7, 7, 0));
+    }
+
+    #[test]
+    fn too_little_room_is_a_sentence() {
+        assert!(check_data_folder(1).is_ok());
+        let text = check_data_folder(u64::MAX).unwrap_err().to_string();
+        assert!(text.contains("MB are free at") && text.contains("needs"), "{text}");
+        assert_eq!(free_bytes(Path::new("/nowhere/at/all")), None);
+        assert!(free_bytes(Path::new("/")).is_some_and(|free| free < u64::MAX));
+    }
+
+    #[test]
     fn a_program_that_is_missing_or_prints_nothing_is_an_error() {
         for program in ["/nonexistent/tintype", "/bin/true"] {
-            let options = ServerOptions { program: Path::new(program), renderer: "cpu", profile: "fast", core: None };
+            let options = ServerOptions {
+                program: Path::new(program),
+                renderer: "cpu",
+                profile: "fast",
+                core: None,
+                url_cache_mb: None,
+            };
             assert!(matches!(Server::start(&options), Err(BenchError::Server(_))), "{program}");
         }
     }

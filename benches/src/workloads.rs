@@ -154,7 +154,14 @@ pub struct ServerWorkload {
     pub n_connections: usize,
     /// The server runs on one core and the load on another.
     pub one_core: bool,
+    /// Requests go to so many different originals in turn. With one, misses that meet share its decode.
+    pub n_originals: usize,
 }
+
+/// Originals of a workload over HTTP: more than connections, so that no two of its misses meet on one.
+pub const ORIGINALS: usize = 16;
+/// No server is asked for more misses than this.
+const MAX_REQUESTS: usize = 100_000;
 
 const W8_SERVED: ServerWorkload = ServerWorkload {
     name: "W8",
@@ -163,6 +170,7 @@ const W8_SERVED: ServerWorkload = ServerWorkload {
     asked: Asked::Missing(W8_FAMILY),
     n_connections: 8,
     one_core: false,
+    n_originals: ORIGINALS,
 };
 
 /// All workloads over HTTP, in the order of the tables.
@@ -181,8 +189,15 @@ pub const SERVER_WORKLOADS: &[ServerWorkload] = &[
         asked: Asked::Cached,
         n_connections: 32,
         one_core: true,
+        n_originals: 1,
     },
     W8_SERVED,
+    ServerWorkload {
+        name: "W8shared",
+        title: "W8 of a single original, whose decode the misses that meet share",
+        n_originals: 1,
+        ..W8_SERVED
+    },
     ServerWorkload {
         name: "W8c1",
         title: "2 MP JPEG -> ~800x600 fill JPEG q80, a miss every time, 1 connection",
@@ -217,6 +232,27 @@ impl Family {
             (self.widths.0 + (number % columns) as u32, self.heights.0 + (number / columns) as u32)
         };
         (0..n).map(size).collect()
+    }
+
+    /// Different misses: numbers of originals in turn, each with a size that it was not asked for yet.
+    pub fn requests(&self, n_originals: usize) -> Vec<(usize, (u32, u32))> {
+        let sizes = self.sizes();
+        let n_originals = n_originals.max(1);
+        let n = (sizes.len() * n_originals).min(MAX_REQUESTS);
+        // Every original begins elsewhere, so that one size does not come for all of them in a row.
+        let apart = sizes.len() / n_originals;
+        (0..n)
+            .map(|at| {
+                let original = at % n_originals;
+                (original, sizes[(at / n_originals + original * apart) % sizes.len()])
+            })
+            .collect()
+    }
+
+    /// About the mean of all sizes, with sides of four to three: the one that is looked at.
+    pub fn nominal(&self) -> (u32, u32) {
+        let width = (self.widths.0 + self.widths.1) / 2;
+        (width, width * 3 / 4)
     }
 
     /// The transformation of one size.
@@ -265,6 +301,21 @@ mod tests {
         let library: BTreeSet<&str> = WORKLOADS.iter().map(|workload| workload.name).collect();
         let server: BTreeSet<&str> = SERVER_WORKLOADS.iter().map(|workload| workload.name).collect();
         assert_eq!((library.len(), server.len()), (WORKLOADS.len(), SERVER_WORKLOADS.len()));
+    }
+
+    #[test]
+    fn originals_take_turns_and_no_miss_comes_twice() {
+        for n_originals in [1, 3, ORIGINALS] {
+            let requests = W8_FAMILY.requests(n_originals);
+            assert!(requests.len() >= 9000);
+            assert_eq!(requests.iter().collect::<BTreeSet<_>>().len(), requests.len());
+            let turns = requests.iter().enumerate().all(|(at, (original, _))| *original == at % n_originals);
+            assert!(turns, "{n_originals}");
+            let mean = requests.iter().take(400).map(|(_, size)| f64::from(size.0)).sum::<f64>() / 400.0;
+            assert!((mean - 800.0).abs() < 10.0, "{n_originals}: {mean}");
+        }
+        assert_eq!(W8_FAMILY.requests(0).len(), W8_FAMILY.sizes().len());
+        assert_eq!((W8_FAMILY.nominal(), W9_FAMILY.nominal()), ((800, 600), (512, 384)));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! `cargo run --release -p tintype-render --example calibrate_quality -- FOLDER [FOLDER ...]` reads every JPEG, PNG and
 //! WebP file in the folders, reduces it to at most 800x800 (what people deliver), encodes it at a ladder of numbers, and
-//! prints one line a picture and number: format, number, score, bytes, and the busyness that the predictor sees.
+//! prints one line a picture and number: format, number, score, bytes, and the busyness and fineness that the predictor sees.
 
 use fast_ssim2::{PixelDescriptor, PixelSlice, compute_ssimulacra2};
 use std::path::Path;
@@ -18,7 +18,7 @@ use tintype_render::plan::step::Demand;
 use tintype_render::plan::{self, Encoding, Quality};
 use tintype_render::{Error, Limits};
 
-const NUMBERS: [u8; 9] = [30, 40, 50, 60, 70, 78, 85, 91, 96];
+const NUMBERS: [u8; 11] = [20, 30, 40, 50, 60, 70, 76, 82, 88, 93, 97];
 
 fn main() {
     for folder in std::env::args().skip(1) {
@@ -38,6 +38,7 @@ fn calibrate(path: &Path) -> Result<(), Error> {
     let bytes = std::fs::read(path).map_err(|error| Error::Decode(error.to_string()))?;
     let frame = reduced(&bytes)?;
     let original = opaque(&frame);
+    let activity = quality::Activity::of(&frame);
     for format in [Format::Jpeg, Format::WebP] {
         for number in NUMBERS {
             let encoding = Encoding { format, quality: Quality::Fixed(number), chroma: None, progressive: false };
@@ -53,10 +54,11 @@ fn calibrate(path: &Path) -> Result<(), Error> {
             let score = compute_ssimulacra2(&slice(&original)?, &slice(&other)?)
                 .map_err(|error| Error::Encode(error.to_string()))?;
             println!(
-                "{} {number} {score:.2} {} {:.4} {}",
+                "{} {number} {score:.2} {} {:.4} {:.4} {}",
                 format.extension(),
                 encoded.len(),
-                quality::busyness(&frame),
+                activity.busyness,
+                activity.fineness(),
                 path.display()
             );
         }

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::plan::geometry::Size;
+use crate::pool;
 
 /// Bytes of one pixel of a [`Frame`].
 pub const BYTES_PER_PIXEL: usize = 4;
@@ -54,9 +55,9 @@ impl Frame {
         &mut self.pixels
     }
 
-    /// Gives the bytes back, for example to a pool.
-    pub fn into_pixels(self) -> Vec<u8> {
-        self.pixels
+    /// The bytes alone.
+    pub fn into_pixels(mut self) -> Vec<u8> {
+        std::mem::take(&mut self.pixels)
     }
 
     /// Bytes from one row to the next.
@@ -74,5 +75,11 @@ impl Frame {
     pub fn pixel(&self, x: u32, y: u32) -> [u8; 4] {
         let at = (y as usize * self.size.width as usize + x as usize) * BYTES_PER_PIXEL;
         [self.pixels[at], self.pixels[at + 1], self.pixels[at + 2], self.pixels[at + 3]]
+    }
+}
+
+impl Drop for Frame {
+    fn drop(&mut self) {
+        pool::give(std::mem::take(&mut self.pixels));
     }
 }

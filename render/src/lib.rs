@@ -6,6 +6,7 @@
 //! [`pipeline`] joins these parts around a backend.
 
 pub mod backend;
+pub mod bands;
 pub mod choice;
 pub mod codec;
 pub mod cpu;
@@ -20,6 +21,7 @@ pub mod limits;
 pub mod pipeline;
 pub mod plan;
 pub mod planes;
+pub mod pool;
 
 pub use error::{Error, Result};
 pub use limits::Limits;

@@ -1,10 +1,14 @@
 //! Joins decoding, planning, a backend and encoding.
 
 mod coefficients;
+mod effort;
 mod share;
+mod stream;
 
 pub use coefficients::coefficient_bytes;
+pub use effort::{Effort, effort, within};
 pub use share::{BaseDemand, SharedBase, decode_base, prepare_from};
+pub use stream::{Streamed, stream};
 
 use crate::backend::{Job, Output, Source};
 use crate::codec::{self, Encoded};
@@ -79,15 +83,22 @@ pub fn cost_bytes(request: &Request, limits: &Limits) -> Result<u64> {
         Stage::Measure(_) => return Err(Error::Device("planning asks for what it was told".into())),
     };
     let formats: Vec<Format> = source_facts(&request.transformation, &facts).map(|facts| facts.format).collect();
-    let predicted: Vec<Decoded> =
-        plan.sources.iter().zip(&formats).map(|(demand, format)| codec::predict(demand, *format)).collect();
-    let bound = plan.bind(&predicted)?;
-    let encoder = bound.size(bound.output).pixels() * 4;
     // What the backend holds counts the decoded sources, too.
-    match cpu::peak_bytes(&bound) {
-        0 => Err(Error::Device("a plan was bound that no backend can run".into())),
-        peak => Ok(peak + encoder),
-    }
+    let cost = |may_be_planar: bool| {
+        let given = |(source, (demand, format)): (usize, (&Demand, &Format))| match format {
+            Format::Jpeg if may_be_planar && plan.only_resamples(source) => codec::predict_planes(demand),
+            _ => codec::predict(demand, *format),
+        };
+        let predicted: Vec<Decoded> = plan.sources.iter().zip(&formats).enumerate().map(given).collect();
+        let bound = plan.bind(&predicted)?;
+        let encoder = bound.size(bound.output).pixels() * 4;
+        match cpu::peak_bytes(&bound) {
+            0 => Err(Error::Device("a plan was bound that no backend can run".into())),
+            peak => Ok(peak + encoder),
+        }
+    };
+    // Planes are smaller than pixels, but linear light takes more scratch from them. Only the file says which it is.
+    Ok(cost(false)?.max(cost(true)?))
 }
 
 /// Decodes, measures where the plan asks for it, and binds. `sources[i]` are the bytes of `source_ids()[i]`.
@@ -187,7 +198,9 @@ pub fn finish(output: Output, encoding: &Encoding, limits: &Limits) -> Result<Pi
             (codec::encode_planes(planes, encoding)?, size)
         }
     };
-    let Encoded { bytes, format, quality } = encoded;
+    let Encoded { mut bytes, format, quality } = encoded;
+    // Answers are kept for long, and encoders ask for more room than they need.
+    bytes.shrink_to_fit();
     Ok(Picture { bytes: Bytes::from(bytes), format, size, quality })
 }
 

@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 use crate::frame::{BYTES_PER_PIXEL, Frame};
 use crate::plan::geometry::Size;
+use crate::pool;
 
 /// One 8-bit component, rows top to bottom.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,10 +37,10 @@ impl Plane {
     }
 
     /// The samples with every row, and the plane, lengthened to a multiple of `block` by repeating what is last.
-    pub fn into_blocks(self, block: usize) -> Vec<u8> {
+    pub fn into_blocks(mut self, block: usize) -> Vec<u8> {
         let (width, height) = (self.size.width as usize, self.size.height as usize);
         let stride = width.next_multiple_of(block);
-        let mut samples = self.samples;
+        let mut samples = std::mem::take(&mut self.samples);
         if self.stride != stride {
             let rows = samples.chunks(self.stride).take(height);
             samples = rows
@@ -60,6 +61,12 @@ impl Plane {
     /// One row.
     pub fn row(&self, y: u32) -> &[u8] {
         &self.samples[y as usize * self.stride..][..self.size.width as usize]
+    }
+}
+
+impl Drop for Plane {
+    fn drop(&mut self) {
+        pool::give(std::mem::take(&mut self.samples));
     }
 }
 

@@ -144,6 +144,12 @@ impl Admission {
         }
     }
 
+    /// Whether the queue of a lane has as many entries as it may.
+    pub fn is_full(&self, lane: Lane) -> bool {
+        let state = self.shared.state.lock();
+        !state.queues[lane].is_empty() && state.queues[lane].len() >= self.shared.limits.max_waiting[lane]
+    }
+
     pub fn occupancy(&self) -> Occupancy {
         let state = self.shared.state.lock();
         let total = state.total();

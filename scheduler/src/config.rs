@@ -44,7 +44,9 @@ impl Default for Config {
             max_in_flight: 2 * batch_max_jobs + n_threads,
             max_waiting_interactive: 256,
             max_waiting_eager: 256,
-            max_wait: Duration::from_secs(5),
+            // A queue that is full when more comes is empty again after as long: two seconds of it are left for a machine
+            // that has slowed down meanwhile, so that misses are served again 5 s after an overload.
+            max_wait: Duration::from_secs(3),
             budget_bytes: 512 << 20,
             batch_max_jobs,
             batch_max_bytes: 512 << 20,

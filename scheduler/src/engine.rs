@@ -19,7 +19,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 use tintype_render::Error;
 use tintype_render::backend::{Backend, BackendKind, FallbackReason, Job, Output};
-use tintype_render::pipeline::{BaseDemand, FoundFaces, Prepared, Request};
+use tintype_render::pipeline::{BaseDemand, FoundFaces, Prepared, Request, Streamed};
 use tintype_render::plan::Encoding;
 use tokio::sync::oneshot;
 
@@ -178,10 +178,15 @@ impl Engine {
 
     /// A thread has the work: it decodes, or starts from what others have decoded.
     fn open(self: &Arc<Self>, load: Load) {
-        match party::turn(load) {
+        let streams = self.dispatcher.is_none();
+        match party::turn(load, |demand| streams && self.pipeline.is_streamed(demand)) {
             Turn::Alone(load) => {
                 self.metrics.decoded();
-                self.with_unpaid(load, |load| self.prepare(load, None));
+                self.with_unpaid(load, |load| {
+                    if let Some(load) = self.stream(load) {
+                        self.prepare(load, None);
+                    }
+                });
             }
             Turn::Waits => {}
             Turn::Starts(load, decoded) => {
@@ -247,6 +252,43 @@ impl Engine {
                 }
             };
             self.pool.spawn(lane, Order::Closing, Box::new(task));
+        }
+    }
+
+    /// Decodes and renders a load at once, where that takes less memory. Gives back what has to go the usual way.
+    fn stream(&self, mut load: Load) -> Option<Load> {
+        if self.dispatcher.is_some() {
+            return Some(load);
+        }
+        let begun = Instant::now();
+        let mut returned = 0;
+        let permit = &load.course.permit;
+        let streamed = guarded("rendering", || {
+            self.pipeline.stream(&load.request, &load.sources, &mut |held| {
+                returned = load.decode_bytes.saturating_sub(held);
+                drop(permit.split(returned));
+            })
+        });
+        let took = begun.elapsed();
+        match streamed {
+            Ok(None) => {
+                permit.charge(returned);
+                load.course.timings.decode = took;
+                Some(load)
+            }
+            Ok(Some(Streamed { output, encoding })) => {
+                self.metrics.streamed();
+                let Load { sources, mut course, .. } = load;
+                drop(sources);
+                // Decoding and rendering took turns.
+                course.timings.render = took;
+                self.finish(course, output, Rest { encoding, found: vec![], decoded: None }, BackendKind::Cpu, None);
+                None
+            }
+            Err(error) => {
+                load.course.answer(Err(error));
+                None
+            }
         }
     }
 

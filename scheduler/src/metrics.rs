@@ -163,6 +163,7 @@ pub(crate) struct Metrics {
     renders_cpu: AtomicU64,
     renders_gpu: AtomicU64,
     decodes: AtomicU64,
+    streamed: AtomicU64,
     shared: AtomicU64,
     fallbacks: Mutex<BTreeMap<&'static str, u64>>,
     stages: [LiveHistogram; Stage::ALL.len()],
@@ -185,6 +186,10 @@ impl Metrics {
 
     pub fn decoded(&self) {
         self.decodes.fetch_add(1, Relaxed);
+    }
+
+    pub fn streamed(&self) {
+        self.streamed.fetch_add(1, Relaxed);
     }
 
     pub fn shared(&self) {
@@ -224,6 +229,7 @@ impl Metrics {
             renders_gpu: self.renders_gpu.load(Relaxed),
             decodes: self.decodes.load(Relaxed),
             decodes_shared: self.shared.load(Relaxed),
+            decodes_streamed: self.streamed.load(Relaxed),
             fallbacks: self.fallbacks.lock().clone(),
             gpu_usable,
             stages: Stage::ALL.map(|stage| (stage, self.stages[stage as usize].snapshot())),
@@ -259,6 +265,8 @@ pub struct MetricsSnapshot {
     pub decodes: u64,
     /// Works that started from a decode that was made for another.
     pub decodes_shared: u64,
+    /// Decodes of which only some rows were held at once.
+    pub decodes_streamed: u64,
     /// Jobs that the GPU should have run and did not, by [`tintype_render::backend::FallbackReason::label`].
     pub fallbacks: BTreeMap<&'static str, u64>,
     /// `None` without a GPU, `Some(false)` once it is lost.
@@ -312,6 +320,8 @@ impl fmt::Display for MetricsSnapshot {
         plain(f, "tintype_decodes_total", "counter", "decodes of a base", self.decodes)?;
         let help = "works that started from a decode made for another";
         plain(f, "tintype_decodes_shared_total", "counter", help, self.decodes_shared)?;
+        let help = "decodes of which only some rows were held at once";
+        plain(f, "tintype_decodes_streamed_total", "counter", help, self.decodes_streamed)?;
         head(f, "tintype_fallbacks_total", "counter", "jobs that the gpu left to the cpu, by reason")?;
         for (reason, count) in &self.fallbacks {
             writeln!(f, "tintype_fallbacks_total{{reason=\"{reason}\"}} {count}")?;

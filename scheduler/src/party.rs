@@ -193,8 +193,9 @@ impl Drop for Member {
     }
 }
 
-/// Says what a started work is to do next. Its place in the party is given up here.
-pub(crate) fn turn(mut load: Load) -> Turn {
+/// Says what a started work is to do next. Its place in the party is given up here. `is_streamed` says of a demand whether it
+/// is better met by a decode that cannot be shared.
+pub(crate) fn turn(mut load: Load, is_streamed: impl Fn(&BaseDemand) -> bool) -> Turn {
     let Some(member) = load.member.take() else { return Turn::Alone(load) };
     let party = member.party.clone();
     let mut state = party.state.lock();
@@ -223,6 +224,11 @@ pub(crate) fn turn(mut load: Load) -> Turn {
         // Leaving locks the party again.
         drop(member);
         return turn;
+    }
+    if state.coming.iter().all(|coming| coming.id == member.id) && !has_paid && is_streamed(&member.demand) {
+        drop(state);
+        drop(member);
+        return Turn::Alone(load);
     }
     let id = state.next_id;
     state.next_id += 1;

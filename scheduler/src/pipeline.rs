@@ -3,8 +3,9 @@
 use bytes::Bytes;
 use std::sync::Arc;
 use tintype_render::backend::Output;
+use tintype_render::cpu::CpuBackend;
 use tintype_render::face::FaceDetector;
-use tintype_render::pipeline::{self, BaseDemand, Picture, Prepared, Request, SharedBase};
+use tintype_render::pipeline::{self, BaseDemand, Picture, Prepared, Request, SharedBase, Streamed};
 use tintype_render::plan::Encoding;
 use tintype_render::{Limits, Result};
 
@@ -15,6 +16,17 @@ pub trait Pipeline: Send + Sync {
 
     /// Decodes and binds; `sources` are in the order of [`pipeline::source_ids`].
     fn prepare(&self, request: &Request, sources: &[Bytes]) -> Result<Prepared>;
+
+    /// Whether a request that needs so much of its base, and shares it with nobody, is better done by `stream`. Quick.
+    fn is_streamed(&self, _demand: &BaseDemand) -> bool {
+        false
+    }
+
+    /// Decodes and renders on the processor at once, where that takes less memory; `None` where it does not. `held` is told
+    /// the bytes of the base that are held at once.
+    fn stream(&self, _request: &Request, _sources: &[Bytes], _held: &mut dyn FnMut(u64)) -> Result<Option<Streamed>> {
+        Ok(None)
+    }
 
     /// What the request needs of its base, when it can share the decode of it with others. Quick, like `cost_bytes`.
     fn base_demand(&self, request: &Request) -> Option<BaseDemand>;
@@ -36,12 +48,13 @@ pub trait Pipeline: Send + Sync {
 pub struct RenderPipeline {
     faces: Arc<FaceDetector>,
     limits: Limits,
+    cpu: CpuBackend,
 }
 
 impl RenderPipeline {
     /// Joins a face detector and limits to the renderer.
     pub fn new(faces: Arc<FaceDetector>, limits: Limits) -> Self {
-        RenderPipeline { faces, limits }
+        RenderPipeline { faces, limits, cpu: CpuBackend::new() }
     }
 }
 
@@ -52,6 +65,14 @@ impl Pipeline for RenderPipeline {
 
     fn prepare(&self, request: &Request, sources: &[Bytes]) -> Result<Prepared> {
         pipeline::prepare(request, sources, &self.faces, &self.limits)
+    }
+
+    fn is_streamed(&self, demand: &BaseDemand) -> bool {
+        demand.is_large()
+    }
+
+    fn stream(&self, request: &Request, sources: &[Bytes], held: &mut dyn FnMut(u64)) -> Result<Option<Streamed>> {
+        pipeline::stream(request, sources, &self.cpu, &self.limits, held)
     }
 
     fn base_demand(&self, request: &Request) -> Option<BaseDemand> {

@@ -183,6 +183,12 @@ impl Scheduler {
         }
     }
 
+    /// Whether an interactive work that has to be rendered would be refused now. What only joins another is never refused.
+    pub fn is_full(&self) -> bool {
+        let shared = &self.shared;
+        shared.admission.is_full(Lane::Interactive) || shared.is_too_long()
+    }
+
     /// The counters now.
     pub fn metrics(&self) -> MetricsSnapshot {
         let shared = &self.shared;

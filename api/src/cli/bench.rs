@@ -8,14 +8,14 @@ use bytes::Bytes;
 use clap::ArgMatches;
 use std::sync::Arc;
 use std::time::Duration;
+use tintype_benches::workloads::ORIGINALS;
 use tintype_benches::{BenchBackend, Options};
+use tintype_render::backend::Backend;
 use tintype_render::cpu::CpuBackend;
 use tintype_render::plan::facts::Profile;
 
 /// Bytes of the GPU's arena.
 const GPU_BUDGET_BYTES: u64 = 1 << 30;
-/// How long the load of one served round lasts.
-const LOAD: Duration = Duration::from_secs(3);
 /// The sample that is the layer of W2.
 const LOGO: &str = "cloudinary_icon";
 
@@ -33,8 +33,8 @@ pub(super) fn bench(arguments: &ArgMatches) -> Result<(), String> {
     }
     let rounds = arguments.get_one::<u32>("rounds").copied().unwrap_or(7);
     let word = arguments.get_one::<String>("renderer").map_or("auto", String::as_str);
-    let mut backends =
-        vec![BenchBackend { name: "cpu".into(), renderer: "cpu".into(), backend: Arc::new(CpuBackend::new()) }];
+    let seconds = arguments.get_one::<u32>("seconds").copied().unwrap_or(3);
+    let mut backends = vec![BenchBackend::cpu("cpu", Arc::new(CpuBackend::new()))];
     let chosen = choose_renderer(renderer(word), GPU_BUDGET_BYTES).map_err(|error| error.to_string())?;
     for adapter in &chosen.adapters {
         let (name, megabytes) = (&adapter.name, adapter.max_binding_bytes >> 20);
@@ -44,9 +44,14 @@ pub(super) fn bench(arguments: &ArgMatches) -> Result<(), String> {
         );
     }
     eprintln!("{}", chosen.reason);
-    if let Some(backend) = chosen.backend {
+    for (adapter, why) in &chosen.refused {
+        eprintln!("{} is not used: {why}", adapter.name);
+    }
+    // The device itself, and not what leaves to the CPU what that does quicker: here is where it shows what is.
+    if let Some(gpu) = chosen.gpu {
         let served = if word == "software" { "software" } else { "gpu" };
-        backends.push(BenchBackend { name: backend.name(), renderer: served.into(), backend });
+        let (name, devices) = (gpu.name(), chosen.devices);
+        backends.push(BenchBackend { name, renderer: served.into(), backend: gpu, devices });
     }
     let only = arguments.get_many::<String>("only").unwrap_or_default().cloned().collect();
     let sample = |wanted: bool| SAMPLES.iter().filter(move |(id, ..)| (*id == LOGO) == wanted);
@@ -55,7 +60,8 @@ pub(super) fn bench(arguments: &ArgMatches) -> Result<(), String> {
         rounds: rounds as usize,
         backends,
         program: std::env::current_exe().ok(),
-        load_duration: LOAD,
+        load_duration: Duration::from_secs(seconds.into()),
+        n_originals: ORIGINALS,
         photos: sample(false).map(|(.., bytes)| Bytes::from_static(bytes)).collect(),
         logo,
         only,

@@ -40,7 +40,9 @@ pub fn eager(flags: &ArgMatches) -> Result<(), String> {
     let transformations: Vec<String> =
         flags.get_many::<String>("transformation").into_iter().flatten().cloned().collect();
     let entries = params::parse_eager(&transformations.join("|")).map_err(|error| error.to_string())?;
-    for entry in &entries {
+    // What named transformations mean is found when they are rendered.
+    let named = |text: &str| text.split(['/', ',']).any(|part| part.starts_with("t_"));
+    for entry in entries.iter().filter(|entry| !named(&entry.transformation)) {
         language::parse(&entry.transformation, &app::limits(&config)).map_err(|error| error.to_string())?;
     }
     let value = |name: &str| flags.get_one::<String>(name).cloned();

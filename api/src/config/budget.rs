@@ -3,6 +3,9 @@
 
 use std::fmt;
 
+/// Enough for what some threads take and give back while they render.
+const MOST_POOL_BYTES: u64 = 16 << 20;
+
 /// Bytes for each use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MemoryBudget {
@@ -14,28 +17,39 @@ pub struct MemoryBudget {
     pub uploads: u64,
     /// Host memory that stands between the renderer and a GPU; 0 without one.
     pub staging: u64,
+    /// Buffers of pixels that are kept to be used again.
+    pub pool: u64,
     /// What all permits together may stand for: compressed and decoded sources, coefficients, surfaces, and what encoders
     /// hold.
     pub renderings: u64,
 }
 
 impl MemoryBudget {
-    /// An eighth for uploads, an eighth for staging where there is a GPU, and all that is left for rendering. The URL
-    /// cache is at most half, which the configuration checks.
+    /// An eighth for uploads, an eighth for staging where there is a GPU, a little for buffers that are kept, and all that is
+    /// left for rendering. The URL cache is at most half, which the configuration checks.
     pub fn split(total: u64, url_cache: u64, has_gpu: bool) -> Self {
         let url_cache = url_cache.min(total / 2);
         let uploads = total / 8;
         let staging = if has_gpu { total / 8 } else { 0 };
-        MemoryBudget { total, url_cache, uploads, staging, renderings: total - url_cache - uploads - staging }
+        let pool = (total / 48).min(MOST_POOL_BYTES);
+        MemoryBudget {
+            total,
+            url_cache,
+            uploads,
+            staging,
+            pool,
+            renderings: total - url_cache - uploads - staging - pool,
+        }
     }
 
     /// The parts with their names.
-    pub fn parts(&self) -> [(&'static str, u64); 4] {
+    pub fn parts(&self) -> [(&'static str, u64); 5] {
         [
             ("renderings", self.renderings),
             ("url_cache", self.url_cache),
             ("uploads", self.uploads),
             ("staging", self.staging),
+            ("pool", self.pool),
         ]
     }
 }
@@ -59,7 +73,7 @@ mod tests {
                 let budget = MemoryBudget::split(total, cache, has_gpu);
                 let sum: u64 = budget.parts().iter().map(|(_, bytes)| bytes).sum();
                 assert_eq!(sum, total);
-                assert!(budget.renderings >= total / 4);
+                assert!(budget.renderings >= total / 5);
             }
         }
     }
@@ -70,6 +84,6 @@ mod tests {
         let budget = MemoryBudget::split(384 << 20, 32 << 20, false);
         // Decoded, rendered and handed to the encoder at full size, with the file itself.
         assert!(budget.renderings >= 3 * 24_000_000 * 4 + 16_000_000);
-        assert_eq!(budget.to_string(), "384 MB: renderings 304, url_cache 32, uploads 48, staging 0");
+        assert_eq!(budget.to_string(), "384 MB: renderings 296, url_cache 32, uploads 48, staging 0, pool 8");
     }
 }

@@ -1,7 +1,7 @@
 //! Where values come from, and which of them wins.
 
 use super::ConfigError;
-use super::table::{self, KEYS, Key};
+use super::table::{self, KEYS, Key, Secrecy};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fmt::Write;
@@ -35,12 +35,12 @@ impl fmt::Display for Origin {
 pub struct Setting {
     pub value: String,
     pub origin: Origin,
-    secret: bool,
+    secrecy: Secrecy,
 }
 
 impl fmt::Debug for Setting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let value = if self.secret { "***" } else { self.value.as_str() };
+        let value = if self.secrecy == Secrecy::Open { self.value.as_str() } else { "***" };
         write!(f, "{value} ({})", self.origin)
     }
 }
@@ -103,8 +103,14 @@ impl Settings {
     pub fn print(&self) -> String {
         let mut text = String::new();
         for key in KEYS {
-            let Setting { value, origin, secret } = self.get(key.name);
-            let value = if *secret { hide_password(value) } else { value.clone() };
+            let Setting { value, origin, secrecy } = self.get(key.name);
+            let value = match secrecy {
+                Secrecy::Open => value.clone(),
+                Secrecy::Address => hide_password(value),
+                // Whether there is one may be known.
+                Secrecy::Whole if value.is_empty() => String::new(),
+                Secrecy::Whole => "***".to_owned(),
+            };
             let value = toml::Value::String(value);
             let _ = writeln!(text, "{} = {value} # {origin}", key.name);
         }
@@ -113,7 +119,7 @@ impl Settings {
 }
 
 fn setting(key: &Key, value: String, origin: Origin) -> Setting {
-    Setting { value, origin, secret: key.secret }
+    Setting { value, origin, secrecy: key.secrecy }
 }
 
 /// Hides what an address carries beside its host: a password may stand in the user part or in the query.

@@ -2,6 +2,16 @@
 
 use std::fmt::Write;
 
+/// What of a value may be shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Secrecy {
+    Open,
+    /// An address that may hold a password: scheme, host and path are shown.
+    Address,
+    /// Nothing of it.
+    Whole,
+}
+
 /// One key. Its variable is `TINTYPE_` and the name in capitals, its flag `--` and the name with dashes.
 #[derive(Debug, Clone, Copy)]
 pub struct Key {
@@ -9,12 +19,11 @@ pub struct Key {
     /// Empty means that the default is found at start; the help says how.
     pub default: &'static str,
     pub help: &'static str,
-    /// True when the value may hold a password.
-    pub secret: bool,
+    pub secrecy: Secrecy,
 }
 
 const fn key(name: &'static str, default: &'static str, help: &'static str) -> Key {
-    Key { name, default, help, secret: false }
+    Key { name, default, help, secrecy: Secrecy::Open }
 }
 
 /// Every key, in the order in which it is printed.
@@ -25,8 +34,62 @@ pub const KEYS: &[Key] = &[
         name: "catalog",
         default: "sqlite",
         help: "Where rows are kept: sqlite (a file in data_dir), sqlite:<path> or postgres://<address>.",
-        secret: true,
+        secrecy: Secrecy::Address,
     },
+    key("storage", "folder", "Where blobs are kept: folder (blobs in data_dir) or s3."),
+    key(
+        "s3_endpoint",
+        "",
+        "Address of the S3 server, such as https://s3.example.com. Default: Amazon's in the region.",
+    ),
+    key("s3_bucket", "", "Bucket of all blobs; it must exist."),
+    key("s3_region", "us-east-1", "Region that requests to it are signed for."),
+    key("s3_prefix", "", "Start of all names in the bucket."),
+    key("s3_access_key_id", "", "Name of the access key. Amazon's own variables and instance roles are not read."),
+    Key { name: "s3_secret_access_key", default: "", help: "Secret of the access key.", secrecy: Secrecy::Whole },
+    key(
+        "s3_path_style",
+        "auto",
+        "true: the bucket stands in the path; false: in the host name; auto: in the path where an endpoint is given.",
+    ),
+    key(
+        "s3_checksums",
+        "when_required",
+        "when_required (Content-MD5 alone, which every server knows) or when_supported (CRC-32 too).",
+    ),
+    key("s3_timeout_s", "20", "How long one try of one request may take; all tries together twice that."),
+    key("backup", "none", "A second store, for copies of blobs: none, folder or s3."),
+    key("backup_folder", "", "Folder of the copies, when backup is folder."),
+    key(
+        "backup_s3_endpoint",
+        "",
+        "Address of the S3 server of the copies, such as https://s3.example.com. Default: Amazon's in the region.",
+    ),
+    key("backup_s3_bucket", "", "Bucket of the copies; it must exist."),
+    key("backup_s3_region", "us-east-1", "Region that requests to it are signed for."),
+    key("backup_s3_prefix", "", "Start of all names in the bucket."),
+    key(
+        "backup_s3_access_key_id",
+        "",
+        "Name of the access key. Amazon's own variables and instance roles are not read.",
+    ),
+    Key {
+        name: "backup_s3_secret_access_key",
+        default: "",
+        help: "Secret of the access key.",
+        secrecy: Secrecy::Whole,
+    },
+    key(
+        "backup_s3_path_style",
+        "auto",
+        "true: the bucket stands in the path; false: in the host name; auto: in the path where an endpoint is given.",
+    ),
+    key(
+        "backup_s3_checksums",
+        "when_required",
+        "when_required (Content-MD5 alone, which every server knows) or when_supported (CRC-32 too).",
+    ),
+    key("backup_s3_timeout_s", "20", "How long one try of one request may take; all tries together twice that."),
     key(
         "secret_key_file",
         "",
@@ -61,6 +124,12 @@ pub const KEYS: &[Key] = &[
         "Most bytes of stored derived pictures; beyond it the least recently used go. 0: no limit.",
     ),
     key("unversioned_max_age_s", "3600", "How long caches may keep an answer whose address names no version."),
+    key(
+        "auto_format_effort_ms",
+        "",
+        "Processor time that writing a first f_auto answer may take; what is predicted to take longer is answered in the next best format, and made in the background. 0: no limit. Default: 5 in the profile fast, 400 in quality.",
+    ),
+    key("provisional_max_age_s", "10", "How long caches may keep an f_auto answer in the next best format."),
     key("request_timeout_s", "60", "How long the server may work on one request."),
     key(
         "accept_signature_v1",

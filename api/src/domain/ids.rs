@@ -72,6 +72,24 @@ hex_id!(
     JobId, "job id", 16
 );
 
+impl BlobKey {
+    /// Characters at the end of a key that tell its cloud: the first ones of the cloud's id.
+    pub const CLOUD_LENGTH: usize = 12;
+
+    /// A new key of a cloud. 80 bits of it are random.
+    pub fn random_of(cloud: &CloudId) -> Self {
+        let Self(mut text) = Self::random();
+        text.truncate(Self::LENGTH - Self::CLOUD_LENGTH);
+        text.extend(cloud.as_str().chars().take(Self::CLOUD_LENGTH));
+        Self(text)
+    }
+
+    /// The part that tells the cloud: equal for all blobs of a cloud. Random in keys that were made for none.
+    pub fn cloud_part(&self) -> &str {
+        &self.0[Self::LENGTH - Self::CLOUD_LENGTH..]
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -87,6 +105,15 @@ mod tests {
         {
             assert!(BlobKey::new(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_key_tells_its_cloud() {
+        let cloud = CloudId::new("0123456789abcdef").unwrap();
+        let (key, other) = (BlobKey::random_of(&cloud), BlobKey::random_of(&cloud));
+        assert_eq!(BlobKey::new(key.as_str()).unwrap(), key);
+        assert_eq!(key.cloud_part(), "0123456789ab");
+        assert_ne!(key, other);
     }
 
     #[test]

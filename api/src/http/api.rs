@@ -5,12 +5,11 @@ use super::HttpState;
 use super::background;
 use super::error::HttpError;
 use super::form;
-use super::rate::Remaining;
 use super::upload::{self, json_response, refuse};
 use crate::domain::{AssetKey, PublicId};
 use crate::service::access::{self, AccessError, Caller};
 use crate::service::call::{self, ApiError, Params};
-use crate::service::library::{Deletion, Listing, tell};
+use crate::service::library::{Deletion, LibraryService, Listing, tell};
 use crate::service::params as upload_params;
 use crate::service::upload::UploadKind;
 use axum::body::Body;
@@ -22,6 +21,22 @@ use serde_json::{Value, json};
 
 /// First parts of a path that belong to the upload API.
 const UPLOAD_ROOTS: &[&str] = &["image", "video", "raw", "auto", "all", "upload", "asset", "delete_by_token"];
+
+/// First parts of a path that belong to the Admin API.
+const ADMIN_ROOTS: &[&str] = &[
+    "ping",
+    "config",
+    "usage",
+    "resources",
+    "tags",
+    "derived_resources",
+    "folders",
+    "transformations",
+    "upload_presets",
+    "upload_mappings",
+    "streaming_profiles",
+    "metadata_fields",
+];
 
 /// Answers a call below `/v1_1` or `/v2`.
 pub async fn answer(state: &HttpState, parts: &Parts, body: Body) -> Response<Body> {
@@ -53,27 +68,51 @@ async fn route(state: &HttpState, parts: &Parts, body: Body) -> Result<Response<
         return Err(refuse(body, unknown(&parts.method, &path)).await);
     };
     match rest {
-        ["image", "upload"] => file(state, parts, body, cloud, Ok(UploadKind::Image)).await,
-        ["auto", "upload"] | ["upload"] => file(state, parts, body, cloud, Ok(UploadKind::Auto)).await,
-        ["video", "upload"] => file(state, parts, body, cloud, Err("Video")).await,
-        ["raw", "upload"] => file(state, parts, body, cloud, Err("Raw")).await,
+        ["image", "upload" | "upload_chunked"] => file(state, parts, body, cloud, UploadKind::Image).await,
+        ["auto", "upload" | "upload_chunked"] | ["upload"] => file(state, parts, body, cloud, UploadKind::Auto).await,
+        ["video", "upload" | "upload_chunked"] => file(state, parts, body, cloud, UploadKind::Video).await,
+        ["raw", "upload" | "upload_chunked"] => file(state, parts, body, cloud, UploadKind::Raw).await,
+        ["delete_by_token"] | [_, "delete_by_token"] => {
+            let found = access::find_cloud(&*state.library.parts().catalog, cloud).await;
+            let cloud = match found {
+                Ok(cloud) => cloud,
+                Err(error) => return Err(refuse(body, error.into()).await),
+            };
+            let params = read(state, parts, body).await?;
+            Ok(json_response(&state.library.delete_by_token(&cloud, &params).await?))
+        }
         [root, action @ ..] if UPLOAD_ROOTS.contains(root) => {
+            let header = match authorization(parts) {
+                Ok(header) => header,
+                Err(error) => return Err(refuse(body, error).await),
+            };
+            if let Err(error) = state.upload.precheck(cloud, header).await {
+                return Err(refuse(body, error.into()).await);
+            }
             let call = read(state, parts, body).await?;
             let value = action_call(state, parts, &call, cloud, root, action, &path).await?;
             Ok(json_response(&value))
         }
-        _ => {
-            let call = read(state, parts, body).await?;
-            let (result, remaining) = admin_call(state, parts, &call, cloud, rest, &path).await;
+        [root, ..] if ADMIN_ROOTS.contains(root) => {
+            // Who calls is known from the head alone, so that nothing is read for a stranger.
+            let caller = match authorize_admin(state, cloud, authorization(parts)).await {
+                Ok(caller) => caller,
+                Err(error) => return Err(refuse(body, error).await),
+            };
+            let remaining = state.rate.count(&caller.cloud.id);
+            let result = if remaining.exceeded() {
+                Err(refuse(body, remaining.error()).await)
+            } else {
+                admin_call(state, parts, body, &caller, rest, &path).await
+            };
             let mut response = match result {
                 Ok(value) => json_response(&value),
                 Err(error) => error.into_api_response(),
             };
-            if let Some(remaining) = remaining {
-                remaining.add_headers(response.headers_mut());
-            }
+            remaining.add_headers(response.headers_mut());
             Ok(response)
         }
+        _ => Err(refuse(body, unknown(&parts.method, &path)).await),
     }
 }
 
@@ -82,45 +121,33 @@ async fn file(
     parts: &Parts,
     body: Body,
     cloud: &str,
-    kind: Result<UploadKind, &str>,
+    kind: UploadKind,
 ) -> Result<Response<Body>, HttpError> {
     if parts.method != Method::POST {
         let message = format!("{} is not allowed here, use POST", parts.method);
         return Err(refuse(body, HttpError::new(StatusCode::METHOD_NOT_ALLOWED, message)).await);
     }
-    match kind {
-        Ok(kind) => upload::upload(state, parts, body, cloud, kind).await,
-        Err(name) => {
-            let message = format!("{name} uploads are not supported by this server yet");
-            Err(refuse(body, HttpError::bad_request(message)).await)
-        }
-    }
+    upload::upload(state, parts, body, cloud, kind).await
 }
 
-/// A call that was read to its end.
-struct Call {
-    authorization: Option<String>,
-    params: Params,
+/// Value of `Authorization`.
+fn authorization(parts: &Parts) -> Result<Option<&str>, HttpError> {
+    let invalid = |_| HttpError::new(StatusCode::UNAUTHORIZED, "Invalid credentials");
+    parts.headers.get(AUTHORIZATION).map(|value| value.to_str().map_err(invalid)).transpose()
 }
 
-async fn read(state: &HttpState, parts: &Parts, body: Body) -> Result<Call, HttpError> {
-    let authorization = match parts.headers.get(AUTHORIZATION).map(HeaderValue::to_str) {
-        None => None,
-        Some(Ok(text)) => Some(text.to_owned()),
-        Some(Err(_)) => {
-            return Err(refuse(body, HttpError::new(StatusCode::UNAUTHORIZED, "Invalid credentials")).await);
-        }
-    };
+/// Reads the parameters of a call to their end.
+async fn read(state: &HttpState, parts: &Parts, body: Body) -> Result<Params, HttpError> {
     let content_type = parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let form = form::read_form(&state.upload, parts.uri.query(), content_type, body).await?;
-    Ok(Call { authorization, params: form.params.into() })
+    Ok(form.params.into())
 }
 
 /// One call of the upload API that brings no file.
 async fn action_call(
     state: &HttpState,
     parts: &Parts,
-    call: &Call,
+    params: &Params,
     cloud: &str,
     root: &str,
     action: &[&str],
@@ -132,23 +159,16 @@ async fn action_call(
     // One SDK sends these two without signing them.
     let known = |name: &str| upload_params::is_known(name) || !matches!(name, "notification_url" | "batch_id");
     let now_s = crate::domain::Timestamp::now().unix_seconds();
-    let caller = access::authorize(
-        catalog,
-        &cloud,
-        call.authorization.as_deref(),
-        call.params.pairs(),
-        known,
-        state.signature_policy,
-        now_s,
-    )
-    .await?;
+    let caller =
+        access::authorize(catalog, &cloud, authorization(parts)?, params.pairs(), known, state.signature_policy, now_s)
+            .await?;
     if parts.method != Method::POST {
         return Err(HttpError::new(
             StatusCode::METHOD_NOT_ALLOWED,
             format!("{} is not allowed here, use POST", parts.method),
         ));
     }
-    let (caller, params) = (&caller, &call.params);
+    let caller = &caller;
     tell::check_urls(params)?;
     if (root, action) == ("asset", &["destroy"]) {
         return Ok(library.destroy(caller, None, params).await?);
@@ -166,40 +186,32 @@ async fn action_call(
     Ok(value)
 }
 
-/// One call of the Admin API: its answer, and what is left of the caller's hour once the caller is known.
+/// One call of the Admin API.
 async fn admin_call(
     state: &HttpState,
     parts: &Parts,
-    call: &Call,
-    cloud: &str,
+    body: Body,
+    caller: &Caller,
     rest: &[&str],
     path: &str,
-) -> (Result<Value, HttpError>, Option<Remaining>) {
-    let caller = match authorize_admin(state, cloud, call.authorization.as_deref()).await {
-        Ok(caller) => caller,
-        Err(error) => return (Err(error.into()), None),
-    };
-    let remaining = state.rate.count(&caller.cloud.id);
-    if remaining.exceeded() {
-        return (Err(remaining.error()), Some(remaining));
-    }
-    let result = admin(state, &parts.method, &caller, &call.params, rest).await;
-    let result = match result {
-        Ok(Some(value)) => Ok(value),
-        Ok(None) => Err(unknown(&parts.method, path)),
-        Err(error) => Err(error.into()),
-    };
-    (result, Some(remaining))
+) -> Result<Value, HttpError> {
+    let params = read(state, parts, body).await?;
+    admin(state, &parts.method, caller, &params, rest).await?.ok_or_else(|| unknown(&parts.method, path))
 }
 
 /// The Admin API takes HTTP Basic only.
-async fn authorize_admin(state: &HttpState, cloud: &str, authorization: Option<&str>) -> Result<Caller, AccessError> {
+async fn authorize_admin(
+    state: &HttpState,
+    cloud: &str,
+    authorization: Result<Option<&str>, HttpError>,
+) -> Result<Caller, HttpError> {
+    let authorization = authorization?;
     let catalog = &*state.library.parts().catalog;
     let cloud = access::find_cloud(catalog, cloud).await?;
     if authorization.is_none() {
-        return Err(AccessError::MissingHeader);
+        return Err(AccessError::MissingHeader.into());
     }
-    access::authorize(catalog, &cloud, authorization, &[], |_| true, state.signature_policy, 0).await
+    Ok(access::authorize(catalog, &cloud, authorization, &[], |_| true, state.signature_policy, 0).await?)
 }
 
 /// Answers a call of the Admin API; `None` when there is no such route.
@@ -227,6 +239,54 @@ async fn admin(
         }
         (_, ["resources", rest @ ..]) => return resources(state, method, caller, params, rest).await,
         (_, ["folders", rest @ ..]) => return folders(state, method, caller, params, rest).await,
+        _ => return definitions(library, method, caller, params, rest).await,
+    };
+    Ok(Some(value))
+}
+
+/// Named things of a cloud.
+async fn definitions(
+    library: &LibraryService,
+    method: &Method,
+    caller: &Caller,
+    params: &Params,
+    rest: &[&str],
+) -> Result<Option<Value>, ApiError> {
+    let value = match (method.as_str(), rest) {
+        ("GET", ["transformations"]) => library.transformations(caller, params).await?,
+        ("POST", ["transformations"]) => library.create_transformation(caller, params).await?,
+        ("PUT", ["transformations"]) => library.update_transformation(caller, params).await?,
+        ("DELETE", ["transformations"]) => library.delete_transformation(caller, params).await?,
+        ("GET", ["upload_presets"]) => library.presets(caller, params).await?,
+        ("POST", ["upload_presets"]) => library.create_preset(caller, params).await?,
+        ("GET", ["upload_presets", name]) => library.preset(caller, name).await?,
+        ("PUT", ["upload_presets", name]) => library.update_preset(caller, name, params).await?,
+        ("DELETE", ["upload_presets", name]) => library.delete_preset(caller, name).await?,
+        ("GET", ["upload_mappings"]) => library.mappings(caller, params).await?,
+        ("POST", ["upload_mappings"]) => library.create_mapping(caller, params).await?,
+        ("PUT", ["upload_mappings"]) => library.update_mapping(caller, params).await?,
+        ("DELETE", ["upload_mappings"]) => library.delete_mapping(caller, params).await?,
+        ("GET", ["streaming_profiles"]) => library.streaming_profiles(caller).await?,
+        ("POST", ["streaming_profiles"]) => library.create_streaming_profile(caller, params).await?,
+        ("GET", ["streaming_profiles", name]) => library.streaming_profile(caller, name).await?,
+        ("PUT", ["streaming_profiles", name]) => library.update_streaming_profile(caller, name, params).await?,
+        ("DELETE", ["streaming_profiles", name]) => library.delete_streaming_profile(caller, name).await?,
+        ("GET", ["metadata_fields"]) => library.fields(caller).await?,
+        ("POST", ["metadata_fields"]) => library.create_field(caller, params).await?,
+        ("PUT", ["metadata_fields", "order"]) => library.order_fields(caller, params).await?,
+        ("GET", ["metadata_fields", id]) => library.field(caller, id).await?,
+        ("PUT", ["metadata_fields", id]) => library.update_field(caller, id, params).await?,
+        ("DELETE", ["metadata_fields", id]) => library.delete_field(caller, id).await?,
+        ("PUT", ["metadata_fields", id, "datasource"]) => library.update_datasource(caller, id, params).await?,
+        ("DELETE", ["metadata_fields", id, "datasource"]) => {
+            library.set_datasource_state(caller, id, params, false).await?
+        }
+        ("POST", ["metadata_fields", id, "datasource_restore"]) => {
+            library.set_datasource_state(caller, id, params, true).await?
+        }
+        ("POST", ["metadata_fields", id, "datasource", "order"]) => {
+            library.order_datasource(caller, id, params).await?
+        }
         _ => return Ok(None),
     };
     Ok(Some(value))

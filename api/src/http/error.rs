@@ -115,8 +115,12 @@ impl From<UploadError> for HttpError {
             | UploadError::EmptyFile
             | UploadError::TooLarge { .. }
             | UploadError::Remote(_)
-            | UploadError::NotAnImage
-            | UploadError::FormatNotAllowed(_) => Self::bad_request(error.to_string()),
+            | UploadError::NotAVideo
+            | UploadError::FormatNotAllowed { .. }
+            | UploadError::OnlyForImages(_)
+            | UploadError::SignedPreset
+            | UploadError::Part(_) => Self::bad_request(error.to_string()),
+            UploadError::Library(error) => (*error).into(),
             UploadError::Eager(error) => render_error(&error),
             UploadError::Picture(PictureError::Render(tintype_render::Error::Decode(detail))) => {
                 tracing::debug!(%detail, "an upload is no image");

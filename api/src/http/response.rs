@@ -143,6 +143,8 @@ fn cache_control(policy: CachePolicy) -> String {
             let seconds = max_age.as_secs();
             format!("public, no-transform, max-age={seconds}, stale-while-revalidate={seconds}")
         }
+        // Nobody should be shown it once it is old, also if the address names a version.
+        CachePolicy::Provisional { max_age } => format!("public, no-transform, max-age={}", max_age.as_secs()),
         CachePolicy::Private { max_age } => format!("private, no-transform, max-age={}", max_age.as_secs()),
     }
 }
@@ -335,6 +337,8 @@ mod tests {
             cache_control(CachePolicy::Revalidate { max_age: hour }),
             "public, no-transform, max-age=3600, stale-while-revalidate=3600"
         );
+        let soon = Duration::from_secs(10);
+        assert_eq!(cache_control(CachePolicy::Provisional { max_age: soon }), "public, no-transform, max-age=10");
         assert_eq!(vary(&[VaryOn::Accept, VaryOn::Dpr, VaryOn::Accept]), "Accept, DPR, Sec-CH-DPR");
         let file = FileFacts { width: 4, height: 3, bytes: 9, format: "webp".into(), created_s: 7 };
         let original = FileFacts { width: 40, height: 30, bytes: 90, format: "jpg".into(), created_s: 5 };

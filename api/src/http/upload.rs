@@ -4,15 +4,19 @@ use super::HttpState;
 use super::body::{BodyLimits, PacedBody};
 use super::error::HttpError;
 use super::form::{self, Form};
-use crate::service::upload::{UploadKind, UploadRequest};
+use crate::service::chunked::PartError;
+use crate::service::upload::{FilePart, UploadError, UploadKind, UploadRequest, Uploaded};
 use axum::body::Body;
 use axum::http::header::{AUTHORIZATION, CONTENT_RANGE, CONTENT_TYPE};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, Response, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use serde_json::Value;
 use std::time::Duration;
 
-/// Takes one file for a cloud.
+/// Names all calls that bring parts of one file.
+const X_UNIQUE_UPLOAD_ID: HeaderName = HeaderName::from_static("x-unique-upload-id");
+
+/// Takes one file, or a part of one, for a cloud.
 pub async fn upload(
     state: &HttpState,
     parts: &Parts,
@@ -27,20 +31,23 @@ pub async fn upload(
             Err(_) => return Err(refuse(body, HttpError::new(StatusCode::UNAUTHORIZED, "Invalid credentials")).await),
         },
     };
-    if is_chunk(&parts.headers) {
-        let error = HttpError::bad_request("Chunked uploads are not supported by this server yet");
-        return Err(refuse(body, error).await);
-    }
+    let part = match file_part(&parts.headers) {
+        Ok(part) => part,
+        Err(error) => return Err(refuse(body, error).await),
+    };
     if let Err(error) = state.upload.precheck(cloud, authorization.as_deref()).await {
         return Err(refuse(body, error.into()).await);
     }
     let content_type = parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let Form { params, file, .. } = form::read_form(&state.upload, parts.uri.query(), content_type, body).await?;
-    let request = UploadRequest { cloud: cloud.to_owned(), kind, authorization, params, file };
+    let request = UploadRequest { cloud: cloud.to_owned(), kind, authorization, params, file, part };
     let answer = tokio::time::timeout(state.request_timeout, state.upload.upload(request))
         .await
         .map_err(|_| HttpError::new(StatusCode::INTERNAL_SERVER_ERROR, "The upload took too long"))??;
-    Ok(json_response(&answer.to_json()))
+    Ok(json_response(&match answer {
+        Uploaded::Done(answer) => answer.to_json(),
+        Uploaded::Part(body) => body,
+    }))
 }
 
 /// A success: SDKs accept no other status than 200.
@@ -62,14 +69,20 @@ pub async fn refuse(body: Body, error: HttpError) -> HttpError {
     error
 }
 
-/// Whether the call carries only a part of a file. A range that covers the whole file is an ordinary upload.
-fn is_chunk(headers: &HeaderMap) -> bool {
-    let Some(value) = headers.get(CONTENT_RANGE) else { return false };
-    let whole = value.to_str().ok().and_then(|text| {
-        let (range, total) = text.trim().strip_prefix("bytes ")?.split_once('/')?;
-        let (first, last) = range.split_once('-')?;
-        let (first, last, total): (u64, u64, u64) = (first.parse().ok()?, last.parse().ok()?, total.parse().ok()?);
-        Some(first == 0 && last.checked_add(1)? == total)
-    });
-    whole != Some(true)
+/// Which part of a file the call carries. A range that covers the whole file, and an upload id without a range, are those
+/// of an ordinary upload.
+fn file_part(headers: &HeaderMap) -> Result<Option<FilePart>, HttpError> {
+    let text = |name: &HeaderName| match headers.get(name).map(HeaderValue::to_str) {
+        None => Ok(None),
+        Some(Ok(text)) => Ok(Some(text)),
+        Some(Err(_)) => Err(HttpError::from(UploadError::from(PartError::Malformed))),
+    };
+    let Some(range) = text(&CONTENT_RANGE)? else { return Ok(None) };
+    let upload_id = text(&X_UNIQUE_UPLOAD_ID)?;
+    match FilePart::read(upload_id.unwrap_or("-"), range) {
+        Ok(part) if part.is_whole() => Ok(None),
+        Ok(part) if upload_id.is_some() => Ok(Some(part)),
+        Ok(_) => Err(HttpError::bad_request("Missing required header - X-Unique-Upload-Id")),
+        Err(error) => Err(UploadError::from(error).into()),
+    }
 }

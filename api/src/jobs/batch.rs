@@ -3,7 +3,7 @@
 
 use super::EAGER_BATCH;
 use super::clock::between;
-use super::eager::{caller, may_pass};
+use super::eager::{caller, expand, may_pass};
 use super::handler::{Failure, Finished, Handler, Run};
 use crate::catalog::library::{AssetFilter, LibraryCursor, Selection};
 use crate::domain::{Asset, AssetId, Cloud, CloudId, Job, JobState, NewJob, ResourceType, Timestamp};
@@ -214,8 +214,9 @@ impl Handler for BatchHandler {
     async fn run(&self, run: &Run) -> Result<Finished, Failure> {
         let malformed = |error: &dyn std::fmt::Display| Failure::Permanent(format!("the job is malformed: {error}"));
         let batch: Batch = serde_json::from_value(run.job.payload.clone()).map_err(|error| malformed(&error))?;
-        let entries = params::parse_eager(&batch.transformations.join("|")).map_err(|error| malformed(&error))?;
+        let mut entries = params::parse_eager(&batch.transformations.join("|")).map_err(|error| malformed(&error))?;
         let cloud = caller(&self.library, &run.job.cloud, "").await?.cloud;
+        expand(&self.library, &cloud.id, &mut entries).await?;
         let filter = batch.filter(&cloud.id);
         let library = &self.library.parts().library;
         let mut progress = BatchProgress::of(&run.job);

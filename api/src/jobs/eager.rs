@@ -76,6 +76,19 @@ pub(super) async fn caller(library: &LibraryService, cloud: &CloudId, key: &str)
     Ok(Caller { cloud, key })
 }
 
+/// Replaces the names of transformations.
+pub(super) async fn expand(
+    library: &LibraryService,
+    cloud: &CloudId,
+    entries: &mut [EagerEntry],
+) -> Result<(), Failure> {
+    match library.expand_eager(cloud, entries).await {
+        Ok(()) => Ok(()),
+        Err(error @ (ApiError::Catalog(_) | ApiError::Internal(_))) => Err(from_api(error)),
+        Err(error) => Err(Failure::Permanent(error.to_string())),
+    }
+}
+
 pub(super) fn from_api(error: ApiError) -> Failure {
     Failure::Retry(error.to_string())
 }
@@ -87,8 +100,9 @@ impl Handler for EagerHandler {
         let job: EagerJob = serde_json::from_value(run.job.payload.clone()).map_err(|error| malformed(&error))?;
         let id = AssetId::new(job.asset_id.as_str()).map_err(|error| malformed(&error))?;
         let version = VersionId::new(job.version_id.as_str()).map_err(|error| malformed(&error))?;
-        let entries = params::parse_eager(&job.transformations.join("|")).map_err(|error| malformed(&error))?;
+        let mut entries = params::parse_eager(&job.transformations.join("|")).map_err(|error| malformed(&error))?;
         let caller = caller(&self.library, &run.job.cloud, &job.key).await?;
+        expand(&self.library, &run.job.cloud, &mut entries).await?;
         let parts = self.library.parts();
         let found = parts.library.asset_by_id(&run.job.cloud, &id).await.map_err(Failure::retry)?;
         let Some(asset) = found.filter(|asset| !asset.placeholder && asset.version_id == version) else {

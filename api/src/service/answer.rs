@@ -47,6 +47,10 @@ pub struct UploadAnswer {
     pub with_faces: bool,
     /// The client's name of the call, or ours where it is not done with the answer.
     pub batch_id: Option<String>,
+    /// With this a browser may take the upload back.
+    pub delete_token: Option<String>,
+    /// Whether this call completed a file that came in parts.
+    pub done: bool,
 }
 
 impl UploadAnswer {
@@ -127,7 +131,13 @@ impl UploadAnswer {
         if let Some(batch_id) = &self.batch_id {
             put("batch_id", json!(batch_id));
         }
+        if let Some(token) = &self.delete_token {
+            put("delete_token", json!(token));
+        }
         put("api_key", json!(self.key.key));
+        if self.done {
+            put("done", json!(true));
+        }
         body.into()
     }
 }

@@ -1,17 +1,23 @@
 //! Delivery: from an address to an original or a derived picture.
 
+use super::call::ApiError;
 use super::deliver_types::{
     CachePolicy, ContentFacts, Deliver, DeliveryAnswer, DeliveryBody, DeliveryError, DeliveryRequest, FileFacts,
     KeptAnswer, StageTiming, StoredBody, VaryOn,
 };
 use super::derive::{DeriveError, DerivedPicture, Deriver, Ingredients};
+use super::gate::Gate;
 use super::keep::Uses;
+use super::library::LibraryService;
+use super::media_type;
 use super::meter::Meter;
+use super::rules;
+use super::upgrade::{First, Upgrades};
 use crate::auth::signature;
 use crate::cache::{Epoch, UrlCache, UrlKey};
 use crate::catalog::Catalog;
 use crate::domain::{
-    AccessMode, Asset, AssetKey, BlobKey, Cloud, CloudName, DeliveryType, DerivedKey, PublicId, ResourceType,
+    AccessMode, Asset, AssetKey, BlobKey, Cloud, CloudName, DeliveryType, DerivedKey, PublicId, ResourceType, Timestamp,
 };
 use crate::storage::{BlobStore, StorageError};
 use async_trait::async_trait;
@@ -27,7 +33,6 @@ use tintype_render::Limits;
 use tintype_render::language::{self, Address, Format, FormatParam, Transformation};
 use tintype_render::pipeline::{self, Request};
 use tintype_render::plan::facts::{AcceptClass, Profile, Purpose};
-use tintype_scheduler::Lane;
 
 /// Originals up to this size are kept in the URL cache; larger ones are streamed from the store.
 const CACHED_ORIGINAL_BYTES: u64 = 1024 * 1024;
@@ -63,6 +68,8 @@ pub struct DeliverySettings {
     pub default_cloud: Option<CloudName>,
     /// Lifetime of answers whose address names no version.
     pub unversioned_max_age: Duration,
+    /// Lifetime of answers of which a better one is being made.
+    pub provisional_max_age: Duration,
     /// What a client is told when the server is full.
     pub retry_after: Duration,
 }
@@ -91,6 +98,9 @@ pub struct Delivery {
     catalog: Arc<dyn Catalog>,
     store: Arc<dyn BlobStore>,
     deriver: Arc<Deriver>,
+    upgrades: Arc<Upgrades>,
+    library: LibraryService,
+    gate: Gate,
     cache: Arc<UrlCache<Kept>>,
     meter: Arc<Meter>,
     uses: Arc<Uses>,
@@ -153,12 +163,15 @@ impl Delivery {
         catalog: Arc<dyn Catalog>,
         store: Arc<dyn BlobStore>,
         deriver: Arc<Deriver>,
+        upgrades: Arc<Upgrades>,
+        library: LibraryService,
+        gate: Gate,
         cache: &DeliveryCache,
         meter: Arc<Meter>,
         uses: Arc<Uses>,
         settings: DeliverySettings,
     ) -> Self {
-        Delivery { catalog, store, deriver, cache: cache.0.clone(), meter, uses, settings }
+        Delivery { catalog, store, deriver, upgrades, library, gate, cache: cache.0.clone(), meter, uses, settings }
     }
 
     fn answer_kept(&self, kept: &Kept, head: bool) -> DeliveryAnswer {
@@ -206,7 +219,14 @@ impl Delivery {
         asset: &Asset,
         is_derived: bool,
     ) -> Result<(), DeliveryError> {
+        if !rules::is_open(asset, Timestamp::now()) {
+            return Err(DeliveryError::Unauthorized("ACL deny".into()));
+        }
+        let strict = is_derived
+            && asset.key.delivery_type == DeliveryType::Upload
+            && !self.library.allows(cloud, &address.transformation).await.map_err(from_api_error)?;
         let required = match asset.key.delivery_type {
+            _ if strict => true,
             DeliveryType::Authenticated => true,
             DeliveryType::Private => !is_derived,
             DeliveryType::Upload | DeliveryType::Text | DeliveryType::Sprite | DeliveryType::Multi => {
@@ -214,7 +234,8 @@ impl Delivery {
             }
         };
         let Some(given) = &address.signature else {
-            return if required { Err(DeliveryError::Unauthorized("deny or ACL failure".into())) } else { Ok(()) };
+            let why = if strict { "Transformation not allowed" } else { "deny or ACL failure" };
+            return if required { Err(DeliveryError::Unauthorized(why.into())) } else { Ok(()) };
         };
         let keys = self.catalog.api_keys(&cloud.id).await.map_err(internal)?;
         let secrets = keys.iter().filter(|key| key.enabled).map(|key| key.secret.expose());
@@ -268,18 +289,21 @@ impl Delivery {
     async fn answer(&self, request: &DeliveryRequest, url_key: &UrlKey) -> Result<DeliveryAnswer, Miss> {
         let accept = accept_class(request.accept.as_deref());
         let started = Instant::now();
+        let pass = self.gate.enter().ok_or(DeliveryError::Busy { retry_after: self.settings.retry_after })?;
         let (cloud, address) = self.address(&request.path).await?;
         let epoch = self.cache.epochs().current(&cloud.id);
-        if address.resource_type.to_string() != "image" {
-            let what = format!("delivery of {} assets", address.resource_type);
-            return Err(DeliveryError::from(tintype_render::Error::unsupported(what)).into());
-        }
-        let transformation = language::parse(&address.transformation, self.deriver.limits());
+        let text = self.library.expand(&cloud.id, &address.transformation).await.map_err(from_api_error)?;
+        let transformation = language::parse(&text, self.deriver.limits());
         let transformation = Arc::new(transformation.map_err(DeliveryError::from)?);
         let asset = find_asset(self.catalog.as_ref(), &cloud, &address).await?;
-        let extension = extension_format(&address, &asset)?;
+        let is_image = asset.key.resource_type == ResourceType::Image;
+        let extension = if is_image { extension_format(&address, &asset)? } else { None };
         let original = Deriver::is_original(&transformation, &asset, extension);
         self.authorize(&cloud, &address, &asset, !original).await?;
+        if !is_image {
+            only_as_it_is(&address, &asset, original)?;
+        }
+        drop(pass);
 
         let cache = match address.version {
             Some(version) if version <= asset.version => CachePolicy::Immutable,
@@ -287,6 +311,9 @@ impl Delivery {
             Some(_) => CachePolicy::Revalidate { max_age: Duration::from_secs(60) },
             None => CachePolicy::Revalidate { max_age: self.settings.unversioned_max_age },
         };
+        // What opens and shuts by the clock is asked for again every time.
+        let timed = !asset.details.access_control.is_empty();
+        let cache = if timed { CachePolicy::Revalidate { max_age: Duration::ZERO } } else { cache };
         let original_facts = FileFacts {
             width: asset.upright_size.width,
             height: asset.upright_size.height,
@@ -296,8 +323,10 @@ impl Delivery {
         };
         let lookup = StageTiming { stage: "lookup", duration: started.elapsed(), description: None };
         if original {
-            let content_type =
-                Format::from_extension(&asset.format).map_or("application/octet-stream", Format::content_type);
+            let content_type = match Format::from_extension(&asset.format) {
+                Some(format) if is_image => format.content_type(),
+                _ => media_type::of_file(&asset.format),
+            };
             let attachment = attachment(&transformation, &asset, &asset.format);
             let content = ContentFacts { file: original_facts, original: None };
             if asset.bytes <= CACHED_ORIGINAL_BYTES {
@@ -316,7 +345,7 @@ impl Delivery {
                     used: AtomicBool::new(false),
                     head: OnceLock::new(),
                 };
-                let kept = self.keep(url_key.clone(), kept, epoch);
+                let kept = if timed { Arc::new(kept) } else { self.keep(url_key.clone(), kept, epoch) };
                 return Ok(DeliveryAnswer { timings: vec![lookup], ..self.answer_kept(&kept, request.head) });
             }
             if self.store.size(&asset.blob).await.map_err(internal)?.is_none() {
@@ -339,24 +368,29 @@ impl Delivery {
         }
 
         let purpose = Purpose { extension, accept, ..Purpose::default() };
-        let picture =
-            self.deriver.derive(&asset, transformation.clone(), purpose, Lane::Interactive, false).await.map_err(
-                |error| match error {
-                    DeriveError::Gone(why) => Miss::Gone(why),
-                    error => Miss::Error(self.derive_error(error)),
-                },
-            )?;
+        let First { picture, provisional } =
+            self.upgrades.first(&asset, transformation.clone(), purpose).await.map_err(|error| match error {
+                DeriveError::Gone(why) => Miss::Gone(why),
+                error => Miss::Error(self.derive_error(error)),
+            })?;
         if picture.counts {
             self.meter.transformed(&cloud.id);
         }
         self.uses.note(&picture.key);
         let mut timings = vec![lookup];
         timings.extend(stage_timings(&picture));
+        let (cache, last_modified_s) = if provisional {
+            // Older than the better picture can be: whoever compares dates alone must get that one as soon as it is there.
+            let policy = CachePolicy::Provisional { max_age: self.settings.provisional_max_age };
+            (policy, picture.created_at.unix_seconds() - 1)
+        } else {
+            (cache, picture.created_at.unix_seconds())
+        };
         let negotiated = transformation.components.iter().any(|part| part.format == Some(FormatParam::Auto));
         let kept = Kept {
             content_type: picture.format.content_type(),
             etag: picture.etag.clone(),
-            last_modified_s: picture.created_at.unix_seconds(),
+            last_modified_s,
             cache,
             vary: if negotiated { vec![VaryOn::Accept] } else { vec![] },
             content: ContentFacts {
@@ -376,7 +410,8 @@ impl Delivery {
             used: AtomicBool::new(false),
             head: OnceLock::new(),
         };
-        let kept = self.keep(url_key.clone(), kept, epoch);
+        // A provisional answer is never kept: every request for it looks for the better one, and asks for it again.
+        let kept = if provisional || timed { Arc::new(kept) } else { self.keep(url_key.clone(), kept, epoch) };
         Ok(DeliveryAnswer { timings, ..self.answer_kept(&kept, request.head) })
     }
 
@@ -402,7 +437,10 @@ async fn find_asset(catalog: &dyn Catalog, cloud: &Cloud, address: &Address) -> 
         })
     };
     let mut candidates = [Some(address.public_id.as_str()), address.literal_id.as_deref()];
-    if address.extension.as_deref().is_some_and(|extension| !language::is_known_extension(extension)) {
+    // Public ids of raw files hold their extension.
+    if address.resource_type.to_string() == "raw" {
+        candidates.reverse();
+    } else if address.extension.as_deref().is_some_and(|extension| !language::is_known_extension(extension)) {
         candidates.reverse();
     }
     for key in candidates.into_iter().flatten().filter_map(key) {
@@ -441,6 +479,29 @@ pub async fn explain_path(
         sources.push(ingredients.read(&id).await.map_err(|error| text(&error))?);
     }
     Ok((request, sources))
+}
+
+/// Files that are no pictures are delivered as they are stored, or not at all.
+fn only_as_it_is(address: &Address, asset: &Asset, original: bool) -> Result<(), DeliveryError> {
+    let kind = asset.key.resource_type;
+    let unsupported = |what: String| Err(tintype_render::Error::unsupported(what).into());
+    if !original {
+        return unsupported(format!("transforming {kind} assets"));
+    }
+    let literal = address.literal_id.as_deref() == Some(asset.key.public_id.as_str());
+    match address.extension.as_deref() {
+        Some(extension) if !literal && extension != asset.format => {
+            unsupported(format!("delivery of {kind} assets as {extension}"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn from_api_error(error: ApiError) -> DeliveryError {
+    match error {
+        ApiError::BadRequest(message) => DeliveryError::Invalid(message),
+        other => DeliveryError::Internal(other.to_string()),
+    }
 }
 
 /// The format that the extension of an address asks for; none when there is no extension.

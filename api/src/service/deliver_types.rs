@@ -114,6 +114,8 @@ pub enum CachePolicy {
     Immutable,
     /// The address names no version.
     Revalidate { max_age: Duration },
+    /// A better picture of the same address is being made.
+    Provisional { max_age: Duration },
     /// Only for the client that asked, and not for long.
     Private { max_age: Duration },
 }

@@ -26,7 +26,7 @@ use tokio::task::JoinSet;
 
 /// Changes whenever the same plan gives other pixels. Stored on every row; rows below the least revision that is still
 /// served are rendered anew.
-pub const RENDERER_REVISION: u32 = 2;
+pub const RENDERER_REVISION: u32 = 3;
 
 /// Why a derived picture could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -69,18 +69,18 @@ pub struct DerivedPicture {
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What there is of a picture.
-enum Known {
+pub(super) enum Known {
     Kept(Box<DerivedPicture>),
     Wanted(Box<Wanted>),
 }
 
 /// A picture that has to be rendered, or that somebody is just keeping.
-struct Wanted {
-    key: DerivedKey,
+pub(super) struct Wanted {
+    pub(super) key: DerivedKey,
     canonical: String,
     layers: BTreeMap<String, Asset>,
-    fresh: Option<Arc<Rendered>>,
-    work: Work,
+    pub(super) fresh: Option<Arc<Rendered>>,
+    pub(super) work: Work,
 }
 
 /// Renders derived pictures, or finds them.
@@ -142,7 +142,18 @@ impl Deriver {
         lane: Lane,
         durable: bool,
     ) -> Result<DerivedPicture, DeriveError> {
-        match self.look_up(asset, transformation, purpose, lane).await? {
+        let known = self.look_up(asset, transformation, purpose, lane).await?;
+        self.obtain(asset, known, durable).await
+    }
+
+    /// The picture that was looked up, rendered now if need be.
+    pub(super) async fn obtain(
+        self: &Arc<Self>,
+        asset: &Asset,
+        known: Known,
+        durable: bool,
+    ) -> Result<DerivedPicture, DeriveError> {
+        match known {
             Known::Kept(picture) => Ok(*picture),
             Known::Wanted(wanted) => {
                 let rendered = match &wanted.fresh {
@@ -189,7 +200,7 @@ impl Deriver {
     }
 
     /// What there is of a picture, or the work that makes it.
-    async fn look_up(
+    pub(super) async fn look_up(
         &self,
         asset: &Asset,
         transformation: Arc<Transformation>,

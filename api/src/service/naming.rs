@@ -34,9 +34,32 @@ pub fn original_filename(params: &UploadParams, filename: &str) -> String {
     stem(params.filename_override.as_deref().unwrap_or(filename))
 }
 
+/// The extension of a file name, in lower case; empty when it has none.
+pub fn extension(filename: &str) -> String {
+    let name = filename.rsplit(['/', '\\']).next().unwrap_or_default();
+    match name.rsplit_once('.') {
+        Some((stem, extension))
+            if !stem.is_empty() && extension.len() <= 16 && extension.bytes().all(|b| b.is_ascii_alphanumeric()) =>
+        {
+            extension.to_ascii_lowercase()
+        }
+        _ => String::new(),
+    }
+}
+
 /// The id of an upload: the one that was asked for, else the file's name, else a random one; below the folder and the
-/// prefix.
-pub fn choose_public_id(params: &UploadParams, filename: &str) -> Result<PublicId, InvalidPublicId> {
+/// prefix. `asset_folder` comes first where the caller wants it there. Ids of raw files that are made here end with the
+/// file's extension.
+pub fn choose_public_id(
+    params: &UploadParams,
+    filename: &str,
+    asset_folder: &str,
+    raw: bool,
+) -> Result<PublicId, InvalidPublicId> {
+    let made = |name: String| match extension(filename) {
+        extension if raw && !extension.is_empty() => format!("{name}.{extension}"),
+        _ => name,
+    };
     let name = match &params.public_id {
         Some(id) => {
             check(id)?;
@@ -44,16 +67,18 @@ pub fn choose_public_id(params: &UploadParams, filename: &str) -> Result<PublicI
         }
         None if params.use_filename => {
             let name = sanitize(&stem(params.filename_override.as_deref().unwrap_or(filename)));
-            match (name.is_empty(), params.unique_filename) {
+            made(match (name.is_empty(), params.unique_filename) {
                 (true, _) => random(RANDOM_CHARS),
                 (false, true) => format!("{name}_{}", random(SUFFIX_CHARS)),
                 (false, false) => name,
-            }
+            })
         }
-        None => random(RANDOM_CHARS),
+        None => made(random(RANDOM_CHARS)),
     };
     let mut id = String::new();
-    for prefix in [&params.folder, &params.public_id_prefix].into_iter().flatten() {
+    let asset_folder = params.use_asset_folder_as_public_id_prefix.then_some(asset_folder);
+    let folder = asset_folder.or(params.folder.as_deref());
+    for prefix in [folder, params.public_id_prefix.as_deref()].into_iter().flatten() {
         let prefix = prefix.trim_matches('/');
         if !prefix.is_empty() {
             id.push_str(prefix);
@@ -105,7 +130,7 @@ mod tests {
     }
 
     fn choose(received: &[(&str, &str)], filename: &str) -> Result<String, InvalidPublicId> {
-        choose_public_id(&params(received), filename).map(|id| id.as_str().to_owned())
+        choose_public_id(&params(received), filename, "", false).map(|id| id.as_str().to_owned())
     }
 
     #[test]
@@ -140,6 +165,16 @@ mod tests {
         assert_eq!(choose(&overridden, "cat.jpg").unwrap(), "dog");
         assert_eq!(choose(&[("use_filename", "1")], "").unwrap().len(), 20);
         assert_eq!(choose(&[("use_filename", "1"), ("unique_filename", "0")], "...jpg").unwrap().len(), 20);
+    }
+
+    #[test]
+    fn ids_of_raw_files_hold_the_extension() {
+        let raw = |received: &[(&str, &str)], filename: &str| {
+            choose_public_id(&params(received), filename, "in", true).unwrap().as_str().to_owned()
+        };
+        assert!(raw(&[], "/a/notes.TXT").ends_with(".txt"));
+        assert_eq!(raw(&[("use_filename", "1"), ("unique_filename", "0")], "a b.tar.gz"), "a_b.tar.gz");
+        assert_eq!(raw(&[("public_id", "x"), ("use_asset_folder_as_public_id_prefix", "1")], "a.txt"), "in/x");
     }
 
     #[test]

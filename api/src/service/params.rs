@@ -1,7 +1,7 @@
 //! Parameters of an upload: which there are, and what their texts mean (api.md 3.1 and 3.2).
 
 use crate::auth::signature::list_name;
-use crate::domain::{DeliveryType, Region};
+use crate::domain::{AccessMode, DeliveryType, Region};
 use crate::jobs::announce::check_url;
 use std::collections::BTreeMap;
 use tintype_render::language::Format;
@@ -48,22 +48,27 @@ const KNOWN: &[&str] = &[
     "eager_notification_url",
     "notification_url",
     "batch_id",
-];
-
-/// Parameters of the real service that are not built. They are refused rather than ignored, unless they ask for nothing.
-const UNSUPPORTED: &[&str] = &[
     "asset_folder",
     "use_asset_folder_as_public_id_prefix",
     "display_name",
     "use_filename_as_display_name",
-    "unique_display_name",
     "access_mode",
     "access_control",
     "transformation",
-    "async",
     "metadata",
     "clear_invalid",
     "backup",
+    "regions",
+    "moderation",
+    "return_delete_token",
+    "quality_override",
+    "headers",
+];
+
+/// Parameters of the real service that are not built. They are refused rather than ignored, unless they ask for nothing.
+const UNSUPPORTED: &[&str] = &[
+    "unique_display_name",
+    "async",
     "colors",
     "phash",
     "exif",
@@ -72,10 +77,7 @@ const UNSUPPORTED: &[&str] = &[
     "quality_analysis",
     "accessibility_analysis",
     "cinemagraph_analysis",
-    "regions",
     "responsive_breakpoints",
-    "moderation",
-    "return_delete_token",
     "raw_convert",
     "categorization",
     "detection",
@@ -86,10 +88,8 @@ const UNSUPPORTED: &[&str] = &[
     "visual_search",
     "auto_transcription",
     "auto_chaptering",
-    "quality_override",
     "eval",
     "on_success",
-    "headers",
     "proxy",
     "manifest_transformation",
     "manifest_json",
@@ -115,8 +115,10 @@ pub enum ParamError {
 pub struct EagerEntry {
     /// As written, including the format: the answer repeats it.
     pub given: String,
-    /// The transformation alone; may be empty when only a format was given.
+    /// The transformation alone; may be empty when only a format was given. Addresses hold it.
     pub transformation: String,
+    /// The transformation without names of others: what is rendered.
+    pub expanded: String,
     pub extension: EagerExtension,
 }
 
@@ -163,6 +165,14 @@ pub struct UploadParams {
     pub notification_url: Option<String>,
     /// The client's name of the call: answers and notifications repeat it.
     pub batch_id: Option<String>,
+    pub use_asset_folder_as_public_id_prefix: bool,
+    pub use_filename_as_display_name: bool,
+    pub access_mode: AccessMode,
+    /// What is stored is the result of this; empty for the file as it came.
+    pub transformation: String,
+    /// Whether the version is kept when it is overwritten or deleted; `None` leaves it to the cloud.
+    pub backup: Option<bool>,
+    pub return_delete_token: bool,
 }
 
 /// Whether the real service has a parameter of that name, built here or not.
@@ -237,6 +247,15 @@ impl UploadParams {
             eager_notification_url: url("eager_notification_url")?,
             notification_url: url("notification_url")?,
             batch_id: text("batch_id"),
+            use_asset_folder_as_public_id_prefix: flag("use_asset_folder_as_public_id_prefix", false)?,
+            use_filename_as_display_name: flag("use_filename_as_display_name", false)?,
+            access_mode: match values.get("access_mode") {
+                None => AccessMode::Public,
+                Some(value) => value.parse().map_err(|_| invalid("access_mode", value))?,
+            },
+            transformation: text("transformation").unwrap_or_default(),
+            backup: values.contains_key("backup").then(|| flag("backup", false)).transpose()?,
+            return_delete_token: flag("return_delete_token", false)?,
         })
         .and_then(|params| {
             // Without a detector's answer at upload time only what the caller supplied can be listed.
@@ -260,7 +279,7 @@ pub fn format_of(extension: &str) -> Option<Format> {
 }
 
 fn asks_for_nothing(name: &str, value: &str) -> bool {
-    matches!(value, "0" | "false" | "[]" | "{}") || (name == "access_mode" && value == "public")
+    matches!(value, "0" | "false" | "[]" | "{}") || (name == "raw_convert" && value == "none")
 }
 
 fn invalid(name: &'static str, value: &str) -> ParamError {
@@ -414,7 +433,12 @@ fn eager(text: Option<&String>) -> Result<Vec<EagerEntry>, ParamError> {
                 }
             }
         };
-        entries.push(EagerEntry { given: given.to_owned(), transformation: transformation.to_owned(), extension });
+        entries.push(EagerEntry {
+            given: given.to_owned(),
+            transformation: transformation.to_owned(),
+            expanded: transformation.to_owned(),
+            extension,
+        });
     }
     Ok(entries)
 }

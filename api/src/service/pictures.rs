@@ -37,8 +37,9 @@ pub trait Pictures: Send + Sync {
     /// Reads the header and makes sure that the pixels can be decoded.
     async fn inspect(&self, bytes: Bytes) -> Result<PictureFacts, PictureError>;
 
-    /// The same picture in another format, upright, at the quality that eager pictures get.
-    async fn convert(&self, bytes: Bytes, format: Format) -> Result<Bytes, PictureError>;
+    /// The picture under a transformation (which may be empty) in a format, upright, at the quality that eager pictures
+    /// get; and the extension of the format that it has.
+    async fn convert(&self, bytes: Bytes, transformation: &str, format: Format) -> Result<Bytes, PictureError>;
 }
 
 /// A rendered eager picture.

@@ -45,7 +45,8 @@ impl Pictures for UploadedPictures {
         })
     }
 
-    async fn convert(&self, bytes: Bytes, format: Format) -> Result<Bytes, PictureError> {
+    async fn convert(&self, bytes: Bytes, transformation: &str, format: Format) -> Result<Bytes, PictureError> {
+        let transformation = language::parse(transformation, &self.limits)?;
         let facts = self.inspect(bytes.clone()).await?;
         let base = SourceFacts {
             size: Size::new(facts.stored_size.width, facts.stored_size.height),
@@ -59,7 +60,7 @@ impl Pictures for UploadedPictures {
             key: WorkKey::new(rand::random()),
             lane: Lane::Interactive,
             request: Request {
-                transformation: Arc::new(Transformation::default()),
+                transformation: Arc::new(transformation),
                 facts: Facts { base, layers: Default::default() },
                 purpose: Purpose { extension: Some(format), ..Purpose::default() },
             },
@@ -128,7 +129,7 @@ impl EagerRenderer {
         asset: &Asset,
         entry: &EagerEntry,
     ) -> Result<Option<(Arc<Transformation>, Purpose)>, DeliveryError> {
-        let transformation = Arc::new(language::parse(&entry.transformation, self.deriver.limits())?);
+        let transformation = Arc::new(language::parse(&entry.expanded, self.deriver.limits())?);
         let extension = match entry.extension {
             EagerExtension::Named(format) => Some(format),
             EagerExtension::Original | EagerExtension::None => Format::from_extension(&asset.format),
@@ -171,7 +172,7 @@ fn original(asset: &Asset) -> EagerPicture {
 #[async_trait]
 impl Eager for EagerRenderer {
     fn check(&self, entry: &EagerEntry) -> Result<(), tintype_render::Error> {
-        language::parse(&entry.transformation, self.deriver.limits()).map(|_| ())
+        language::parse(&entry.expanded, self.deriver.limits()).map(|_| ())
     }
 
     async fn render(

@@ -2,17 +2,23 @@
 
 use super::access::{self, AccessError, Caller};
 use super::answer::{EagerAnswer, EagerState, UploadAnswer};
-use super::call::ApiError;
+use super::call::{ApiError, Params};
+use super::chunked::PartError;
+use super::delete_token;
 use super::library::tell::new_batch_id;
-use super::library::{CloudSettings, View};
+use super::library::{CloudSettings, Edit, FolderMode, LibraryService, MetadataChange, check_unsigned, view};
 use super::naming::{self, InvalidPublicId};
 use super::params::{self, ParamError, UploadParams};
 use super::pictures::{Eager, PictureError, PictureFacts, Pictures};
+use super::sniff::{self, Seems};
 use super::spool::{Spool, Spooled};
 use crate::auth::signature::SignaturePolicy;
 use crate::catalog::{Catalog, CatalogError, PutOutcome};
-use crate::domain::{AccessMode, Asset, AssetKey, BlobKey, Cloud, CloudId, NewAsset, Region, ResourceType, Timestamp};
-use crate::jobs::announce::{Announcer, Occasion};
+use crate::domain::{
+    Asset, AssetDetails, AssetKey, BlobKey, Cloud, CloudId, NewAsset, Orientation, PixelSize, PublicId, Region,
+    ResourceType, Timestamp,
+};
+use crate::jobs::announce::Occasion;
 use crate::jobs::{eager, events};
 use crate::storage::{BlobStore, StorageError};
 use md5::{Digest, Md5};
@@ -38,6 +44,8 @@ pub struct UploadSettings {
     pub max_uploads: usize,
     /// Bytes of compressed files that may be in memory at once for inspection; at least one file always may.
     pub inspect_budget_bytes: u64,
+    /// Least bytes of a part of a file, unless it is the last one.
+    pub min_part_bytes: u64,
 }
 
 /// What may be uploaded at an address.
@@ -45,8 +53,24 @@ pub struct UploadSettings {
 pub enum UploadKind {
     /// `image/upload`
     Image,
-    /// `auto/upload` and `upload`: the bytes decide; only images are built.
+    /// `video/upload`: video and sound.
+    Video,
+    /// `raw/upload`: anything, as it is.
+    Raw,
+    /// `auto/upload` and `upload`: the bytes decide.
     Auto,
+}
+
+impl UploadKind {
+    /// As in a path.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            UploadKind::Image => "image",
+            UploadKind::Video => "video",
+            UploadKind::Raw => "raw",
+            UploadKind::Auto => "auto",
+        }
+    }
 }
 
 /// Where the file of an upload comes from.
@@ -69,6 +93,28 @@ pub struct UploadRequest {
     /// All parameters but the file, decoded, in the order received.
     pub params: Vec<(String, String)>,
     pub file: Option<FileSource>,
+    /// Which part of the file this is; `None` for a whole one.
+    pub part: Option<FilePart>,
+}
+
+/// One part of a file that comes in several calls.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FilePart {
+    /// What the client calls the upload.
+    pub upload_id: String,
+    pub first_byte: u64,
+    /// Inclusive.
+    pub last_byte: u64,
+    /// Bytes of the whole file, once the client knows.
+    pub total: Option<u64>,
+}
+
+/// What a call of `upload` comes to.
+#[derive(Debug)]
+pub enum Uploaded {
+    Done(Box<UploadAnswer>),
+    /// The body of the answer to a part that does not complete its file.
+    Part(serde_json::Value),
 }
 
 /// Why an upload is refused.
@@ -90,11 +136,21 @@ pub enum UploadError {
     TooLarge { got: u64, max: u64 },
     #[error("Fetching a file from an address is not supported by this server yet: {0}")]
     Remote(String),
-    /// An address that takes any kind of file got one that is no image.
-    #[error("Only images can be uploaded to this server yet")]
-    NotAnImage,
-    #[error("Image file format {0} not allowed")]
-    FormatNotAllowed(String),
+    /// An address for videos got something else.
+    #[error("Unsupported video format or file")]
+    NotAVideo,
+    #[error("{kind} file format {format} not allowed")]
+    FormatNotAllowed { kind: &'static str, format: String },
+    /// A parameter that only pictures can have.
+    #[error("{0} is not supported for files of this kind")]
+    OnlyForImages(&'static str),
+    #[error("Upload preset must be whitelisted for unsigned uploads")]
+    SignedPreset,
+    /// A refusal of the library, such as of metadata.
+    #[error(transparent)]
+    Library(Box<ApiError>),
+    #[error(transparent)]
+    Part(#[from] PartError),
     /// An entry of `eager` can never be rendered.
     #[error("{0}")]
     Eager(tintype_render::Error),
@@ -111,50 +167,80 @@ pub enum UploadError {
     Internal(String),
 }
 
+impl From<ApiError> for UploadError {
+    fn from(error: ApiError) -> Self {
+        match error {
+            ApiError::Upload(error) => error,
+            ApiError::Catalog(error) => UploadError::Catalog(error),
+            other => UploadError::Library(Box::new(other)),
+        }
+    }
+}
+
 /// Takes uploads.
 #[derive(Clone)]
 pub struct UploadService {
     parts: Arc<Parts>,
 }
 
-struct Parts {
+pub(super) struct Parts {
     catalog: Arc<dyn Catalog>,
-    blobs: Arc<dyn BlobStore>,
+    pub(super) library: LibraryService,
+    pub(super) blobs: Arc<dyn BlobStore>,
     pictures: Arc<dyn Pictures>,
     eager: Arc<dyn Eager>,
     changed: Changed,
-    announcer: Announcer,
-    settings: UploadSettings,
+    pub(super) settings: UploadSettings,
     slots: Arc<Semaphore>,
     memory: Arc<Semaphore>,
     memory_units: u32,
 }
 
-/// A verified upload, ready to be stored.
-struct Accepted {
-    caller: Caller,
-    params: UploadParams,
-    key: AssetKey,
-    original_filename: String,
-    spooled: Spooled,
+/// A verified call: who makes it and what it wants. The file has not been looked at.
+pub(super) struct Accepted {
+    pub caller: Caller,
+    pub params: UploadParams,
+    edit: Edit,
+    metadata: MetadataChange,
+    /// The incoming transformation without names.
+    transformation: String,
+    asset_folder: String,
+    settings: CloudSettings,
 }
 
 /// Durable bytes and what they are.
-struct StoredPicture {
+struct StoredFile {
     blob: BlobKey,
     bytes: u64,
     md5: String,
-    facts: PictureFacts,
+    facts: FileFacts,
+}
+
+/// What a file turned out to be.
+enum FileFacts {
+    Picture(PictureFacts),
+    Video { format: &'static str, is_audio: bool },
+    Raw { extension: String },
+}
+
+impl FileFacts {
+    fn resource_type(&self) -> ResourceType {
+        match self {
+            FileFacts::Picture(_) => ResourceType::Image,
+            FileFacts::Video { .. } => ResourceType::Video,
+            FileFacts::Raw { .. } => ResourceType::Raw,
+        }
+    }
 }
 
 impl UploadService {
     pub fn new(
         catalog: Arc<dyn Catalog>,
+        library: LibraryService,
         blobs: Arc<dyn BlobStore>,
         pictures: Arc<dyn Pictures>,
         eager: Arc<dyn Eager>,
         changed: Changed,
-        announcer: Announcer,
         settings: UploadSettings,
     ) -> Self {
         let memory_units =
@@ -164,11 +250,11 @@ impl UploadService {
             memory: Arc::new(Semaphore::new(memory_units as usize)),
             memory_units,
             catalog,
+            library,
             blobs,
             pictures,
             eager,
             changed,
-            announcer,
             settings,
         };
         UploadService { parts: Arc::new(parts) }
@@ -192,19 +278,19 @@ impl UploadService {
 
     /// Begins to receive a file. Nothing of it is kept unless [`UploadService::upload`] accepts it.
     pub async fn spool(&self) -> Result<Spool, UploadError> {
-        let parts = &self.parts;
-        let permit = Arc::clone(&parts.slots)
-            .try_acquire_owned()
-            .map_err(|_| UploadError::Busy { retry_after: Duration::from_secs(2) })?;
-        let writer = parts.blobs.create().await.map_err(UploadError::Storage)?;
-        Ok(Spool::new(writer, parts.settings.max_upload_bytes, permit))
+        self.parts.spool().await
+    }
+
+    /// Forgets parts of files that nobody completes; how many files there were.
+    pub async fn expire_parts(&self, now: Timestamp) -> Result<u64, UploadError> {
+        self.parts.expire_parts(now).await
     }
 
     /// Verifies and stores a received file. The answer means that blob and row are durable.
     ///
     /// The work goes on to its end when the caller is dropped, so that a client that leaves in the middle leaves no blob
     /// behind without a row.
-    pub async fn upload(&self, request: UploadRequest) -> Result<UploadAnswer, UploadError> {
+    pub async fn upload(&self, request: UploadRequest) -> Result<Uploaded, UploadError> {
         let parts = Arc::clone(&self.parts);
         tokio::spawn(async move { parts.upload(request).await })
             .await
@@ -218,7 +304,25 @@ impl fmt::Debug for UploadService {
     }
 }
 
+impl Accepted {
+    pub(super) fn asset_folder(&self) -> &str {
+        &self.asset_folder
+    }
+}
+
 impl Parts {
+    pub(super) async fn spool(&self) -> Result<Spool, UploadError> {
+        let permit = Arc::clone(&self.slots)
+            .try_acquire_owned()
+            .map_err(|_| UploadError::Busy { retry_after: Duration::from_secs(2) })?;
+        let writer = self.blobs.create().await.map_err(UploadError::Storage)?;
+        Ok(Spool::new(writer, self.settings.max_upload_bytes, permit))
+    }
+
+    pub(super) async fn referenced(&self, blob: &BlobKey) -> Result<bool, CatalogError> {
+        self.catalog.referenced(blob).await
+    }
+
     async fn authorize(
         &self,
         cloud: &Cloud,
@@ -230,35 +334,95 @@ impl Parts {
         access::authorize(&*self.catalog, cloud, authorization, params, params::is_known, policy, now_s).await
     }
 
-    async fn upload(&self, request: UploadRequest) -> Result<UploadAnswer, UploadError> {
+    async fn upload(self: &Arc<Self>, request: UploadRequest) -> Result<Uploaded, UploadError> {
         let kind = request.kind;
-        let accepted = self.accept(request).await?;
-        if !accepted.params.overwrite
-            && let Some(asset) = self.catalog.asset(&accepted.key).await?
-        {
-            return self.answer(&accepted.caller, asset, PutOutcome::Existing, &accepted.params, Vec::new()).await;
-        }
-        let Accepted { caller, params, key, original_filename, spooled } = accepted;
-        let (stored, permit) = match self.store(spooled, &params).await {
-            Err(UploadError::Picture(PictureError::Render(tintype_render::Error::Decode(_))))
-                if kind == UploadKind::Auto =>
-            {
-                return Err(UploadError::NotAnImage);
+        let accepted = self.accept(&request.cloud, request.authorization.as_deref(), &request.params).await?;
+        let (spool, filename) = match request.file {
+            None => return Err(UploadError::MissingFile),
+            Some(FileSource::Remote(address)) => {
+                return Err(UploadError::Remote(address.chars().take(200).collect()));
             }
-            result => result?,
+            Some(FileSource::Received { spool, filename }) => (spool, filename),
         };
-        let upright = stored.facts.orientation.upright(stored.facts.stored_size);
+        match request.part {
+            Some(part) => self.take_part(kind, accepted, part, spool, filename).await,
+            None => Ok(Uploaded::Done(Box::new(self.take(kind, accepted, spool, &filename, None).await?))),
+        }
+    }
+
+    /// Stores a whole file. `name` is the public id and the file's name where an earlier call settled them.
+    pub(super) async fn take(
+        &self,
+        kind: UploadKind,
+        accepted: Accepted,
+        spool: Spool,
+        filename: &str,
+        name: Option<PublicId>,
+    ) -> Result<UploadAnswer, UploadError> {
+        let choose = |raw| match &name {
+            Some(name) => Ok(name.clone()),
+            None => naming::choose_public_id(&accepted.params, filename, &accepted.asset_folder, raw),
+        };
+        // Refuses a bad id before anything is made durable; where the bytes decide, the id may get an extension later.
+        let early = choose(kind == UploadKind::Raw)?;
+        let mut key = AssetKey {
+            cloud: accepted.caller.cloud.id.clone(),
+            resource_type: match kind {
+                UploadKind::Image | UploadKind::Auto => ResourceType::Image,
+                UploadKind::Video => ResourceType::Video,
+                UploadKind::Raw => ResourceType::Raw,
+            },
+            delivery_type: accepted.params.delivery_type,
+            public_id: early,
+        };
+        if !accepted.params.overwrite
+            && kind != UploadKind::Auto
+            && let Some(asset) = self.catalog.asset(&key).await?
+        {
+            return self.answer(&accepted, asset, PutOutcome::Existing, Vec::new()).await;
+        }
+        let original_filename = naming::original_filename(&accepted.params, filename);
+        let (stored, permit) = self.store(kind, spool.finish()?, &accepted, filename).await?;
+        key.resource_type = stored.facts.resource_type();
+        if kind == UploadKind::Auto && key.resource_type == ResourceType::Raw && accepted.params.public_id.is_none() {
+            key.public_id = choose(true)?;
+        }
+        let fixed = accepted.settings.folder_mode == FolderMode::Fixed;
+        let (params, caller) = (&accepted.params, &accepted.caller);
+        let blob = stored.blob.clone();
+        let (format, stored_size, orientation, has_alpha, video) = match &stored.facts {
+            FileFacts::Picture(facts) => (
+                facts.format.extension().to_owned(),
+                facts.stored_size,
+                facts.orientation,
+                facts.has_alpha,
+                Default::default(),
+            ),
+            FileFacts::Video { format, is_audio } => {
+                let facts = [("is_audio".to_owned(), serde_json::json!(is_audio))].into_iter().collect();
+                ((*format).to_owned(), PixelSize::default(), Orientation::UPRIGHT, false, facts)
+            }
+            FileFacts::Raw { extension } => {
+                (extension.clone(), PixelSize::default(), Orientation::UPRIGHT, false, Default::default())
+            }
+        };
+        let upright = orientation.upright(stored_size);
         let clamp = |regions: &[Region]| -> Vec<Region> {
             let (width, height) = (f64::from(upright.width), f64::from(upright.height));
             regions.iter().map(|[x, y, w, h]| [*x, *y, w.min(width), h.min(height)]).collect()
         };
-        let blob = stored.blob.clone();
+        let folder = view::folder_of(key.public_id.as_str()).to_owned();
+        let display_name = match &accepted.edit.display_name {
+            Some(name) => name.clone(),
+            None if params.use_filename_as_display_name => naming::stem(filename),
+            None => String::new(),
+        };
         let asset = NewAsset {
             key,
-            format: stored.facts.format.extension().to_owned(),
-            stored_size: stored.facts.stored_size,
-            orientation: stored.facts.orientation,
-            has_alpha: stored.facts.has_alpha,
+            format,
+            stored_size,
+            orientation,
+            has_alpha,
             bytes: stored.bytes,
             etag: stored.md5,
             blob: stored.blob,
@@ -270,12 +434,12 @@ impl Parts {
             face_coordinates: clamp(&params.face_coordinates),
             custom_coordinates: clamp(&params.custom_coordinates),
             api_key: caller.key.key.clone(),
-            access_mode: AccessMode::Public,
-            asset_folder: String::new(),
-            display_name: String::new(),
-            metadata: Default::default(),
-            details: Default::default(),
-            backup: false,
+            access_mode: params.access_mode,
+            asset_folder: if fixed { folder } else { accepted.asset_folder.clone() },
+            display_name,
+            metadata: accepted.metadata.clone().into_values(),
+            details: accepted.edit.details(AssetDetails { video, ..AssetDetails::default() }),
+            backup: params.backup.unwrap_or(accepted.settings.backup),
         };
         let put = match self.catalog.put_asset(&asset, params.overwrite).await {
             Ok(put) => put,
@@ -293,7 +457,8 @@ impl Parts {
         self.free(&put.freed_blobs).await;
         // Eager renderings have a queue of their own: they must not keep others from uploading.
         drop(permit);
-        let entries: &[_] = if put.outcome == PutOutcome::Existing { &[] } else { &params.eager };
+        let is_image = put.asset.key.resource_type == ResourceType::Image;
+        let entries: &[_] = if put.outcome == PutOutcome::Existing || !is_image { &[] } else { &params.eager };
         let states: Vec<EagerState> = match (entries.is_empty(), params.eager_async) {
             (true, _) => Vec::new(),
             (false, false) => {
@@ -306,47 +471,85 @@ impl Parts {
             }
         };
         let eager = entries.iter().cloned().zip(states).map(|(entry, state)| EagerAnswer { entry, state });
-        self.answer(&caller, put.asset, put.outcome, &params, eager.collect()).await
+        self.answer(&accepted, put.asset, put.outcome, eager.collect()).await
     }
 
-    /// Everything that can be refused before a byte is made durable.
-    async fn accept(&self, request: UploadRequest) -> Result<Accepted, UploadError> {
-        let cloud = access::find_cloud(&*self.catalog, &request.cloud).await?;
-        let caller = self.authorize(&cloud, request.authorization.as_deref(), &request.params).await?;
-        let params = UploadParams::parse(&request.params)?;
-        if params.upload_preset.is_some() {
-            return Err(UploadError::UnknownPreset);
-        }
+    /// Everything that can be refused before the file is looked at.
+    async fn accept(
+        &self,
+        cloud: &str,
+        authorization: Option<&str>,
+        given: &[(String, String)],
+    ) -> Result<Accepted, UploadError> {
+        let cloud = access::find_cloud(&*self.catalog, cloud).await?;
+        let (caller, effective) = self.combine(cloud, authorization, given).await?;
+        let mut params = UploadParams::parse(&effective)?;
+        let effective = Params::from(effective);
+        self.library.expand_eager(&caller.cloud.id, &mut params.eager).await?;
+        let edit = Edit::read(&effective)?;
         for entry in &params.eager {
             self.eager.check(entry).map_err(UploadError::Eager)?;
         }
-        let (spool, filename) = match request.file {
-            None => return Err(UploadError::MissingFile),
-            Some(FileSource::Remote(address)) => {
-                return Err(UploadError::Remote(address.chars().take(200).collect()));
+        let metadata = self.library.metadata_of_upload(&caller, &effective).await?;
+        let transformation = self.library.expand(&caller.cloud.id, &params.transformation).await?;
+        tintype_render::language::parse(&transformation, &tintype_render::Limits::default())
+            .map_err(UploadError::Eager)?;
+        let settings = self.library.settings_of(&caller.cloud).await?;
+        let asset_folder = match (&edit.asset_folder, settings.folder_mode) {
+            (_, FolderMode::Fixed) => String::new(),
+            (Some(folder), FolderMode::Dynamic) => folder.clone(),
+            (None, FolderMode::Dynamic) => {
+                params.folder.as_deref().map(|folder| folder.trim_matches('/').to_owned()).unwrap_or_default()
             }
-            Some(FileSource::Received { spool, filename }) => (spool, filename),
         };
-        let key = AssetKey {
-            cloud: cloud.id,
-            resource_type: ResourceType::Image,
-            delivery_type: params.delivery_type,
-            public_id: naming::choose_public_id(&params, &filename)?,
-        };
-        let original_filename = naming::original_filename(&params, &filename);
-        Ok(Accepted { caller, key, original_filename, spooled: spool.finish()?, params })
+        Ok(Accepted { caller, params, edit, metadata, transformation, asset_folder, settings })
     }
 
-    /// Makes the bytes durable, inspects them, and converts them when another format is to be stored. Whatever it made
-    /// durable is gone again when it fails.
+    /// Who calls, and the parameters of the call together with those of its preset.
+    async fn combine(
+        &self,
+        cloud: Cloud,
+        authorization: Option<&str>,
+        given: &[(String, String)],
+    ) -> Result<(Caller, Vec<(String, String)>), UploadError> {
+        let params = Params::from(given.to_vec());
+        let preset = params.text("upload_preset").map(str::to_owned);
+        let signed = authorization.is_some() || params.text("signature").is_some();
+        if signed {
+            let caller = self.authorize(&cloud, authorization, given).await?;
+            let Some(name) = preset else { return Ok((caller, given.to_vec())) };
+            let preset = self.library.find_preset(&cloud.id, &name).await?.ok_or(UploadError::UnknownPreset)?;
+            return Ok((caller, preset.combine(given, true)));
+        }
+        let name = preset.ok_or(AccessError::MissingPreset)?;
+        let preset = self.library.find_preset(&cloud.id, &name).await?.ok_or(UploadError::UnknownPreset)?;
+        if !preset.unsigned {
+            return Err(UploadError::SignedPreset);
+        }
+        check_unsigned(given)?;
+        if preset.disallows_public_id() && params.text("public_id").is_some() {
+            let message = "public_id is not allowed by this upload preset".to_owned();
+            return Err(ApiError::BadRequest(message).into());
+        }
+        // Nobody signed: the answer is signed with the cloud's oldest key.
+        let key = self.catalog.api_keys(&cloud.id).await?.into_iter().find(|key| key.enabled);
+        let key = key.ok_or(AccessError::DisabledKey)?;
+        let combined = preset.combine(given, false);
+        Ok((Caller { cloud, key }, combined))
+    }
+
+    /// Makes the bytes durable, inspects them, and transforms or converts them when another file is to be stored. Whatever
+    /// it made durable is gone again when it fails.
     async fn store(
         &self,
+        kind: UploadKind,
         spooled: Spooled,
-        params: &UploadParams,
-    ) -> Result<(StoredPicture, OwnedSemaphorePermit), UploadError> {
+        accepted: &Accepted,
+        filename: &str,
+    ) -> Result<(StoredFile, OwnedSemaphorePermit), UploadError> {
         let Spooled { writer, md5, bytes, permit } = spooled;
         let blob = writer.commit().await.map_err(UploadError::Storage)?;
-        match self.inspect(&blob, bytes, md5, params).await {
+        match self.inspect(kind, &blob, bytes, md5, accepted, filename).await {
             Ok(stored) => {
                 if stored.blob != blob {
                     self.discard(&blob).await;
@@ -362,31 +565,67 @@ impl Parts {
 
     async fn inspect(
         &self,
+        kind: UploadKind,
         blob: &BlobKey,
         bytes: u64,
         md5: String,
-        params: &UploadParams,
-    ) -> Result<StoredPicture, UploadError> {
+        accepted: &Accepted,
+        filename: &str,
+    ) -> Result<StoredFile, UploadError> {
+        let params = &accepted.params;
+        let extension = naming::extension(params.filename_override.as_deref().unwrap_or(filename));
+        let facts = match kind {
+            UploadKind::Image => None,
+            UploadKind::Raw => Some(FileFacts::Raw { extension }),
+            UploadKind::Video | UploadKind::Auto => {
+                let end = bytes.min(sniff::HEAD_BYTES as u64);
+                let head = self.blobs.open(blob, Some(0..end)).await.map_err(UploadError::Storage)?;
+                match sniff::sniff(&head.collect().await.map_err(UploadError::Storage)?) {
+                    Seems::Video { format, is_audio } => Some(FileFacts::Video { format, is_audio }),
+                    _ if kind == UploadKind::Video => return Err(UploadError::NotAVideo),
+                    Seems::Image => None,
+                    Seems::Other => Some(FileFacts::Raw { extension }),
+                }
+            }
+        };
+        if let Some(facts) = facts {
+            for (name, wanted) in
+                [("format", params.format.is_some()), ("transformation", !accepted.transformation.is_empty())]
+            {
+                if wanted {
+                    return Err(UploadError::OnlyForImages(name));
+                }
+            }
+            let (kind, format) = match &facts {
+                FileFacts::Video { format, .. } => ("Video", *format),
+                FileFacts::Raw { extension } => ("Raw", extension.as_str()),
+                FileFacts::Picture(_) => ("Image", ""),
+            };
+            if !params.allowed_formats.is_empty() && !params.allowed_formats.iter().any(|allowed| allowed == format) {
+                return Err(UploadError::FormatNotAllowed { kind, format: format.to_owned() });
+            }
+            return Ok(StoredFile { blob: blob.clone(), bytes, md5, facts });
+        }
         let _memory = self.lend_memory(bytes).await?;
         let file = self.blobs.read(blob).await.map_err(UploadError::Storage)?;
         let facts = self.pictures.inspect(file.clone()).await?;
         let target = params.format.unwrap_or(facts.format);
-        let extension = target.extension();
         if !params.allowed_formats.is_empty()
             && !params.allowed_formats.iter().any(|allowed| params::format_of(allowed) == Some(target))
         {
-            return Err(UploadError::FormatNotAllowed(extension.to_owned()));
+            let format = target.extension().to_owned();
+            return Err(UploadError::FormatNotAllowed { kind: "Image", format });
         }
-        if target == facts.format {
-            return Ok(StoredPicture { blob: blob.clone(), bytes, md5, facts });
+        if target == facts.format && accepted.transformation.is_empty() {
+            return Ok(StoredFile { blob: blob.clone(), bytes, md5, facts: FileFacts::Picture(facts) });
         }
-        let converted = self.pictures.convert(file, target).await?;
+        let converted = self.pictures.convert(file, &accepted.transformation, target).await?;
         let facts = self.pictures.inspect(converted.clone()).await?;
         let mut writer = self.blobs.create().await.map_err(UploadError::Storage)?;
         writer.write(converted.clone()).await.map_err(UploadError::Storage)?;
         let md5 = hex::encode(Md5::digest(&converted));
         let blob = writer.commit().await.map_err(UploadError::Storage)?;
-        Ok(StoredPicture { blob, bytes: converted.len() as u64, md5, facts })
+        Ok(StoredFile { blob, bytes: converted.len() as u64, md5, facts: FileFacts::Picture(facts) })
     }
 
     /// Waits until that many bytes may be held; a file larger than the budget waits for all of it.
@@ -399,14 +638,14 @@ impl Parts {
     }
 
     /// Deletes a blob that no row names. Where that fails, `tintype verify` finds it.
-    async fn discard(&self, blob: &BlobKey) {
+    pub(super) async fn discard(&self, blob: &BlobKey) {
         if let Err(error) = self.blobs.delete(blob).await {
             tracing::warn!(blob = %blob, %error, "a blob without a row could not be deleted");
         }
     }
 
     /// Deletes blobs from the garbage list; those that fail stay on it.
-    async fn free(&self, blobs: &[BlobKey]) {
+    pub(super) async fn free(&self, blobs: &[BlobKey]) {
         let mut gone = Vec::with_capacity(blobs.len());
         for blob in blobs {
             match self.blobs.delete(blob).await {
@@ -423,31 +662,24 @@ impl Parts {
 
     async fn answer(
         &self,
-        caller: &Caller,
+        accepted: &Accepted,
         asset: Asset,
         outcome: PutOutcome,
-        params: &UploadParams,
         eager: Vec<EagerAnswer>,
     ) -> Result<UploadAnswer, UploadError> {
+        let Accepted { caller, params, .. } = accepted;
         let pending = pending_batch(&eager).map(str::to_owned);
-        // Addresses are signed with the oldest key, whichever key made the call.
-        let keys = self.catalog.api_keys(&caller.cloud.id).await?;
-        let url_key = keys.into_iter().find(|key| key.enabled).unwrap_or_else(|| caller.key.clone());
-        let settings = CloudSettings::load(&*self.catalog, &caller.cloud.id).await;
-        let folder_mode = settings.map_err(|error| UploadError::Internal(error.to_string()))?.folder_mode;
+        let token = params.return_delete_token && outcome != PutOutcome::Existing;
         let answer = UploadAnswer {
-            view: View {
-                public_base_url: self.settings.public_base_url.clone(),
-                cloud: caller.cloud.name.clone(),
-                url_secret: url_key.secret,
-                folder_mode,
-            },
+            view: self.library.view(caller).await?,
             key: caller.key.clone(),
+            delete_token: token.then(|| delete_token::issue(&asset, &caller.key, Timestamp::now())),
             asset,
             outcome,
             eager,
             with_faces: params.faces,
             batch_id: pending.or_else(|| params.batch_id.clone()),
+            done: false,
         };
         self.announce(&answer, params).await.map_err(|error| UploadError::Internal(error.to_string()))?;
         Ok(answer)
@@ -455,21 +687,22 @@ impl Parts {
 
     /// Records in one transaction who is told of an upload, and the pictures that are rendered after the answer.
     async fn announce(&self, answer: &UploadAnswer, params: &UploadParams) -> Result<(), ApiError> {
+        let announcer = &self.library.parts().announcer;
         let occasion = Occasion {
             cloud: answer.asset.key.cloud.clone(),
             key: answer.key.key.clone(),
             url: params.notification_url.clone(),
             batch_id: answer.batch_id.clone(),
-            at: self.announcer.now(),
+            at: announcer.now(),
         };
         let event = events::uploaded(&answer.asset, &answer.to_json());
-        let mut jobs = self.announcer.jobs(&occasion, &event).await?;
+        let mut jobs = announcer.jobs(&occasion, &event).await?;
         if let Some(batch_id) = pending_batch(&answer.eager) {
             let url = params.eager_notification_url.clone().or(occasion.url.clone());
             let occasion = Occasion { url, ..occasion };
             jobs.push(eager::job(&occasion, &answer.asset, &params.eager, batch_id));
         }
-        self.announcer.enqueue(jobs).await
+        announcer.enqueue(jobs).await
     }
 }
 

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use rand::RngCore;
 
 use super::{BlobKey, BlobStore, StorageError};
+use crate::domain::CloudId;
 
 /// Runs the whole suite on an empty store and leaves it empty.
 pub async fn run(store: Arc<dyn BlobStore>) {
@@ -17,6 +18,10 @@ pub async fn run(store: Arc<dyn BlobStore>) {
     abandoned_writers_leave_nothing(&*store).await;
     concurrent_writers(Arc::clone(&store)).await;
     listing_in_pages(&*store).await;
+    given_keys(&*store).await;
+    copies(&*store).await;
+    many_deletions(&*store).await;
+    store.remove_unfinished().await.unwrap();
     assert_eq!(all_keys(&*store).await, BTreeSet::new(), "every part cleans up");
 }
 
@@ -128,6 +133,55 @@ async fn concurrent_writers(store: Arc<dyn BlobStore>) {
     for key in keys {
         store.delete(&key).await.unwrap();
     }
+}
+
+/// Writes 100 kB under `key`.
+async fn store_as(store: &dyn BlobStore, key: &BlobKey) -> Bytes {
+    let content = random_bytes(100_000);
+    let mut writer = store.create_as(key.clone()).await.unwrap();
+    writer.write(content.clone()).await.unwrap();
+    assert_eq!(&writer.commit().await.unwrap(), key);
+    content
+}
+
+async fn given_keys(store: &dyn BlobStore) {
+    let key = BlobKey::random();
+    store_as(store, &key).await;
+    let content = store_as(store, &key).await;
+    assert!(store.read(&key).await.unwrap() == content, "the second blob of a key replaces the first");
+    assert_eq!(all_keys(store).await, BTreeSet::from([key.clone()]));
+    store.delete(&key).await.unwrap();
+
+    let cloud = CloudId::random();
+    let mut writer = store.create_for(&cloud).await.unwrap();
+    writer.write(content.clone()).await.unwrap();
+    let key = writer.commit().await.unwrap();
+    assert!(cloud.as_str().starts_with(key.cloud_part()));
+    assert!(store.read(&key).await.unwrap() == content);
+    store.delete(&key).await.unwrap();
+}
+
+async fn copies(store: &dyn BlobStore) {
+    let (from, to) = (BlobKey::random(), BlobKey::random());
+    assert!(matches!(store.copy(&from, &to).await, Err(StorageError::NotFound(key)) if key == from));
+    let content = store_as(store, &from).await;
+    store.copy(&from, &to).await.unwrap();
+    store.delete(&from).await.unwrap();
+    assert!(store.read(&to).await.unwrap() == content, "a copy outlives its original");
+    store.delete(&to).await.unwrap();
+}
+
+async fn many_deletions(store: &dyn BlobStore) {
+    let mut keys = Vec::new();
+    for _ in 0..5 {
+        keys.push(store_bytes(store, &random_bytes(9), 9).await);
+    }
+    let kept = keys.pop().unwrap();
+    keys.insert(1, BlobKey::random());
+    store.delete_all(&keys).await.unwrap();
+    assert_eq!(all_keys(store).await, BTreeSet::from([kept.clone()]));
+    store.delete_all(&[kept]).await.unwrap();
+    store.delete_all(&[]).await.unwrap();
 }
 
 async fn listing_in_pages(store: &dyn BlobStore) {

@@ -17,6 +17,12 @@ pub enum StorageError {
     Full(String),
     #[error("permission denied while trying to {0}")]
     Denied(String),
+    /// The store does not answer, or says that it cannot just now; the same request may succeed later.
+    #[error("the blob store is unavailable: {0}")]
+    Unavailable(String),
+    /// The bytes that came are not those that were stored.
+    #[error("blob {key} is damaged: {reason}")]
+    Corrupted { key: BlobKey, reason: String },
     #[error("could not {operation}")]
     Io {
         operation: String,

@@ -49,10 +49,9 @@ impl FsStore {
 
 #[async_trait]
 impl BlobStore for FsStore {
-    async fn create(&self) -> Result<Box<dyn BlobWriter>> {
+    async fn create_as(&self, key: BlobKey) -> Result<Box<dyn BlobWriter>> {
         let folders = Arc::clone(&self.folders);
         blocking("create a blob", move || {
-            let key = BlobKey::random();
             let path = folders.session().path().join(key.as_str());
             let file = fs::OpenOptions::new()
                 .write(true)
@@ -111,6 +110,26 @@ impl BlobStore for FsStore {
         blocking("delete a blob", move || match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(of_blob(error, &key, "delete")),
             _ => Ok(()),
+        })
+        .await
+    }
+
+    /// Blobs never change, so that a copy may be a second name of the same file.
+    async fn copy(&self, from: &BlobKey, to: &BlobKey) -> Result<()> {
+        let (folders, source, from, to) = (Arc::clone(&self.folders), self.path(from), from.clone(), to.clone());
+        blocking("copy a blob", move || {
+            let path = folders.session().path().join(BlobKey::random().as_str());
+            let temporary = TemporaryFile { path, _session: Arc::clone(folders.session()) };
+            if let Err(error) = fs::hard_link(&source, &temporary.path) {
+                if error.kind() == io::ErrorKind::NotFound {
+                    return Err(StorageError::NotFound(from));
+                }
+                // Some file systems know no second names.
+                fs::copy(&source, &temporary.path)
+                    .and_then(|_| fs::File::open(&temporary.path)?.sync_all())
+                    .map_err(|error| of_blob(error, &from, "copy"))?;
+            }
+            folders.place(&temporary.path, &to)
         })
         .await
     }

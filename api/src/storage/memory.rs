@@ -25,8 +25,8 @@ impl MemoryStore {
 
 #[async_trait]
 impl BlobStore for MemoryStore {
-    async fn create(&self) -> Result<Box<dyn BlobWriter>> {
-        Ok(Box::new(MemoryWriter { blobs: Arc::clone(&self.blobs), bytes: BytesMut::new() }))
+    async fn create_as(&self, key: BlobKey) -> Result<Box<dyn BlobWriter>> {
+        Ok(Box::new(MemoryWriter { blobs: Arc::clone(&self.blobs), key, bytes: BytesMut::new() }))
     }
 
     async fn read(&self, key: &BlobKey) -> Result<Bytes> {
@@ -62,6 +62,7 @@ impl BlobStore for MemoryStore {
 
 struct MemoryWriter {
     blobs: Blobs,
+    key: BlobKey,
     bytes: BytesMut,
 }
 
@@ -77,8 +78,7 @@ impl BlobWriter for MemoryWriter {
     }
 
     async fn commit(self: Box<Self>) -> Result<BlobKey> {
-        let key = BlobKey::random();
-        self.blobs.write().insert(key.clone(), self.bytes.freeze());
-        Ok(key)
+        self.blobs.write().insert(self.key.clone(), self.bytes.freeze());
+        Ok(self.key)
     }
 }

@@ -3,23 +3,29 @@
 //! A blob is written once, never changed, and read whole or by range. A key exists only after its bytes are
 //! durable, so a catalog row that names a blob can be written right after `commit` returns.
 
+mod backup;
 pub mod conformance;
 mod error;
 mod folders;
 mod fs;
 mod memory;
 mod reader;
+pub mod s3;
 
 use std::ops::Range;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::StreamExt;
 
 pub use crate::domain::BlobKey;
+use crate::domain::CloudId;
+pub use backup::Backup;
 pub use error::StorageError;
 pub use fs::FsStore;
 pub use memory::MemoryStore;
 pub use reader::BlobReader;
+pub use s3::S3Store;
 
 /// Result of a storage operation.
 pub type Result<T> = std::result::Result<T, StorageError>;
@@ -40,11 +46,30 @@ fn checked_range(range: Option<Range<u64>>, size: u64) -> Result<Range<u64>> {
     }
 }
 
+/// Writes all that `reader` gives and commits it.
+async fn transfer(mut reader: BlobReader, mut writer: Box<dyn BlobWriter>) -> Result<()> {
+    while let Some(chunk) = reader.next().await {
+        writer.write(chunk?).await?;
+    }
+    writer.commit().await.map(drop)
+}
+
 /// A store of immutable blobs.
 #[async_trait]
 pub trait BlobStore: Send + Sync {
-    /// Begins a new blob. Nothing is visible until the writer commits.
-    async fn create(&self) -> Result<Box<dyn BlobWriter>>;
+    /// Begins a blob under a given key, for copies between stores. Nothing is visible until the writer commits; a blob
+    /// that has the key already is then replaced.
+    async fn create_as(&self, key: BlobKey) -> Result<Box<dyn BlobWriter>>;
+
+    /// Begins a new blob of no particular cloud.
+    async fn create(&self) -> Result<Box<dyn BlobWriter>> {
+        self.create_as(BlobKey::random()).await
+    }
+
+    /// Begins a new blob of a cloud, which its key tells: a store may keep every cloud in a place of its own.
+    async fn create_for(&self, cloud: &CloudId) -> Result<Box<dyn BlobWriter>> {
+        self.create_as(BlobKey::random_of(cloud)).await
+    }
 
     /// The whole blob in memory. The caller knows from the catalog that it may be that large.
     async fn read(&self, key: &BlobKey) -> Result<Bytes>;
@@ -59,10 +84,30 @@ pub trait BlobStore: Send + Sync {
     /// Removes the blob; one that is not there is no error.
     async fn delete(&self, key: &BlobKey) -> Result<()>;
 
+    /// Removes many blobs; those that are not there are no error. After an error some may be gone and some not.
+    async fn delete_all(&self, keys: &[BlobKey]) -> Result<()> {
+        for key in keys {
+            self.delete(key).await?;
+        }
+        Ok(())
+    }
+
+    /// Copies a blob to another key of the same store, without moving the bytes through here where the store can.
+    async fn copy(&self, from: &BlobKey, to: &BlobKey) -> Result<()> {
+        let reader = self.open(from, None).await?;
+        transfer(reader, self.create_as(to.clone()).await?).await
+    }
+
+    /// Removes what writers of processes that have ended left unfinished, where the store cannot do so at its start.
+    /// Gives how many there were.
+    async fn remove_unfinished(&self) -> Result<u64> {
+        Ok(0)
+    }
+
     /// At most `limit` keys greater than `after`, in ascending order. Fewer than `limit` means that there are no more.
     async fn list(&self, after: Option<&BlobKey>, limit: usize) -> Result<Vec<BlobKey>>;
 
-    /// Name of the kind of store, for logs and reports: `folder`, `memory`.
+    /// Name of the kind of store, for logs and reports: `folder`, `memory`, `s3`.
     fn kind(&self) -> &'static str;
 }
 

@@ -107,20 +107,12 @@ impl TestApp {
             policy,
             max_uploads,
             inspect_budget_bytes: 1 << 20,
+            min_part_bytes: 1000,
         };
         let folder = tempfile::tempdir().unwrap();
         let records = SqliteCatalog::open(&folder.path().join("library.sqlite"), [7; 32]).await.unwrap();
         let records = Library::from(Arc::new(records));
         let announcer = Announcer::new(catalog.clone(), JobQueue::new(records.clone(), Clock::system()));
-        let upload = UploadService::new(
-            catalog.clone(),
-            Arc::new(blobs.clone()),
-            Arc::new(TestPictures),
-            Arc::new(TestEager),
-            Arc::new(|_| {}),
-            announcer.clone(),
-            settings,
-        );
         let library = LibraryService::new(library::Parts {
             catalog: catalog.clone(),
             library: records,
@@ -131,6 +123,15 @@ impl TestApp {
             public_base_url: "http://localhost:8080".to_owned(),
             limits: library::MediaLimits { max_upload_bytes: MAX_UPLOAD_BYTES, max_pixels: 1_000_000 },
         });
+        let upload = UploadService::new(
+            catalog.clone(),
+            library.clone(),
+            Arc::new(blobs.clone()),
+            Arc::new(TestPictures),
+            Arc::new(TestEager),
+            Arc::new(|_| {}),
+            settings,
+        );
         let router = router(HttpState {
             upload,
             library,

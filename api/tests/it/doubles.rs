@@ -182,6 +182,7 @@ impl TestBlobs {
 
 struct TestWriter {
     store: TestBlobs,
+    key: BlobKey,
     bytes: BytesMut,
 }
 
@@ -193,9 +194,9 @@ impl Drop for TestWriter {
 
 #[async_trait]
 impl BlobStore for TestBlobs {
-    async fn create(&self) -> storage::Result<Box<dyn BlobWriter>> {
+    async fn create_as(&self, key: BlobKey) -> storage::Result<Box<dyn BlobWriter>> {
         self.open_writers.fetch_add(1, Ordering::SeqCst);
-        Ok(Box::new(TestWriter { store: self.clone(), bytes: BytesMut::new() }))
+        Ok(Box::new(TestWriter { store: self.clone(), key, bytes: BytesMut::new() }))
     }
     async fn read(&self, key: &BlobKey) -> storage::Result<Bytes> {
         self.blobs.lock().get(key).cloned().ok_or_else(|| StorageError::NotFound(key.clone()))
@@ -232,7 +233,7 @@ impl BlobWriter for TestWriter {
         self.bytes.len() as u64
     }
     async fn commit(mut self: Box<Self>) -> storage::Result<BlobKey> {
-        let key = BlobKey::random();
+        let key = self.key.clone();
         let bytes = std::mem::take(&mut self.bytes).freeze();
         self.store.blobs.lock().insert(key.clone(), bytes);
         Ok(key)
@@ -261,7 +262,7 @@ impl Pictures for TestPictures {
         Ok(facts(Format::Png, number(16), number(20)))
     }
 
-    async fn convert(&self, _: Bytes, format: Format) -> std::result::Result<Bytes, PictureError> {
+    async fn convert(&self, _: Bytes, _: &str, format: Format) -> std::result::Result<Bytes, PictureError> {
         match format {
             Format::WebP => Ok(Bytes::from_static(b"converted to webp from png")),
             other => Err(PictureError::Internal(format!("no conversion to {other:?}"))),

@@ -49,8 +49,8 @@ impl GatedStore {
 
 #[async_trait]
 impl BlobStore for GatedStore {
-    async fn create(&self) -> Result<Box<dyn BlobWriter>> {
-        self.inner.create().await
+    async fn create_as(&self, key: BlobKey) -> Result<Box<dyn BlobWriter>> {
+        self.inner.create_as(key).await
     }
     async fn read(&self, key: &BlobKey) -> Result<Bytes> {
         let is_held = self.held.lock().contains(key);

@@ -44,13 +44,15 @@ async fn the_answer_has_the_documented_fields_in_order() {
             "resource_type",
             "created_at",
             "tags",
+            "pages",
             "bytes",
             "type",
             "etag",
             "placeholder",
             "url",
             "secure_url",
-            "folder",
+            "asset_folder",
+            "display_name",
             "access_mode",
             "original_filename",
             "context",
@@ -67,7 +69,7 @@ async fn the_answer_has_the_documented_fields_in_order() {
     assert_eq!(json["context"], json!({"custom": {"alt": "a lake"}}));
     assert_eq!(json["faces"], json!([[1, 2, 3, 30]]), "a face is no higher than the picture");
     assert_eq!(json["original_filename"], "cat");
-    assert_eq!(json["folder"], "trips");
+    assert_eq!((&json["asset_folder"], &json["display_name"]), (&json!(""), &json!("lake")));
     assert_eq!(json["placeholder"], false);
     let base = "http://localhost:8080/demo/image/upload";
     assert_eq!(json["url"], format!("{base}/v{version}/trips/lake.png"));
@@ -264,11 +266,9 @@ async fn bad_files_are_refused_and_nothing_is_stored() {
         assert_eq!((answer.status, answer.error().as_str()), (StatusCode::BAD_REQUEST, message));
         app.assert_nothing_stored(message);
     }
-    for path in ["/v1_1/demo/auto/upload", "/v1_1/demo/upload"] {
-        let answer = app.send(multipart(path, &signed, Some(("x.txt", b"hello")))).await;
-        assert_eq!(answer.error(), "Only images can be uploaded to this server yet");
-        app.assert_nothing_stored(path);
-    }
+    let answer = app.send(multipart("/v1_1/demo/video/upload", &signed, Some(("x.txt", b"hello")))).await;
+    assert_eq!(answer.error(), "Unsupported video format or file");
+    app.assert_nothing_stored("a text as a video");
     let exact = app.send(file(&png(4, 3, MAX_UPLOAD_BYTES as usize))).await;
     assert_eq!(exact.status, StatusCode::OK, "{}", exact.text());
 }
@@ -285,8 +285,12 @@ async fn bad_parameters_are_refused_and_nothing_is_stored() {
         ("overwrite", "maybe", "Invalid value maybe for parameter overwrite"),
         ("eager", "w_bad", "Invalid width in transformation: bad (at position 2)"),
         ("eager", "w_1/xyz", "Invalid extension in transformation: xyz"),
-        ("moderation", "manual", "moderation is not supported by this server yet"),
-        ("transformation", "w_1", "transformation is not supported by this server yet"),
+        ("moderation", "odd", "Moderation odd moderation is not valid"),
+        ("transformation", "w_bad", "Invalid width in transformation: bad (at position 2)"),
+        ("metadata", "x=1", "Metadata External IDs do not exist: [\"x\"]"),
+        ("access_control", "[{\"access_type\":\"all\"}]", "Invalid access_control {\"access_type\":\"all\"}"),
+        ("display_name", "a/b", "Invalid display_name a/b"),
+        ("asset_folder", "a/../b", "Invalid folder path a/../b"),
         ("async", "1", "async is not supported by this server yet"),
         ("format", "gif", "format gif is not supported by this server yet"),
         ("face_coordinates", "1,2,3", "Invalid value 1,2,3 for parameter face_coordinates"),
@@ -394,9 +398,16 @@ async fn uploads_in_progress_are_bounded() {
 }
 
 #[tokio::test]
-async fn chunks_are_refused_unless_one_covers_the_file() {
+async fn a_part_says_where_it_belongs() {
     let app = TestApp::start().await;
-    for (range, status) in [("bytes 0-99/200", 400), ("bytes 0-99/-1", 400), ("bytes 0-99/100", 200)] {
+    for (range, status) in [
+        ("bytes 0-98/200", 400),
+        ("bytes 0-99/99", 400),
+        ("bytes 0-99/-1", 400),
+        ("bytes 100-199/2000001", 400),
+        ("odd", 400),
+        ("bytes 0-99/100", 200),
+    ] {
         let mut request = multipart(PATH, &app.sign(&[]), Some(("x.png", &png(4, 3, 100))));
         request.headers_mut().insert("content-range", range.parse().unwrap());
         request.headers_mut().insert("x-unique-upload-id", "u".parse().unwrap());

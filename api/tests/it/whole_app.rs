@@ -106,6 +106,30 @@ impl WholeApp {
         answer.json()
     }
 
+    /// Posts a form as it is: status and JSON.
+    pub async fn post(
+        &self,
+        path: &str,
+        params: &[(&str, &str)],
+        file: Option<(&str, &[u8])>,
+        headers: &[(&str, &str)],
+    ) -> (u16, Value) {
+        let params: Vec<_> = params.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let mut request = multipart(&format!("/v1_1/demo{path}"), &params, file);
+        for (name, value) in headers {
+            request
+                .headers_mut()
+                .insert(axum::http::HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap());
+        }
+        let answer = self.send(request).await;
+        (answer.status.as_u16(), answer.json())
+    }
+
+    /// Value of `Authorization` of the demo's key.
+    pub fn credentials(&self) -> String {
+        basic(&self.demo.key.key, self.demo.key.secret.expose())
+    }
+
     /// A call of the Admin API with Basic auth: status and JSON.
     pub async fn admin(&self, method: Method, path: &str, body: Value) -> (u16, Value) {
         let credentials = basic(&self.demo.key.key, self.demo.key.secret.expose());

@@ -39,7 +39,13 @@ fn subject(name: &str, running: Running, path: String) -> Subject {
 /// The server and the picture nearest to 20 KB, which asking for has put into the cache.
 fn start_own(setup: &Setup, workload: &ServerWorkload) -> Result<(Subject, Vec<u8>), String> {
     let text = |error: tintype_benches::BenchError| error.to_string();
-    let options = ServerOptions { program: &setup.program, renderer: "cpu", profile: "fast", core: Some(SERVER_CORE) };
+    let options = ServerOptions {
+        program: &setup.program,
+        renderer: "cpu",
+        profile: "fast",
+        core: Some(SERVER_CORE),
+        url_cache_mb: None,
+    };
     let server = Server::start(&options).map_err(text)?;
     let input = std::fs::read(setup.input(&workload.input)).map_err(|error| error.to_string())?;
     server.upload("bench", &input).map_err(text)?;

@@ -47,7 +47,7 @@ fn variants(workload: &str) -> Vec<(&'static str, &'static str)> {
 
 pub fn run(setup: &Setup, workers: &mut [Worker], notes: &mut Vec<String>) -> Result<Vec<Row>, String> {
     let text = |error: tintype_benches::BenchError| error.to_string();
-    let backend = BenchBackend { name: "cpu".into(), renderer: "cpu".into(), backend: Arc::new(CpuBackend::new()) };
+    let backend = BenchBackend::cpu("cpu", Arc::new(CpuBackend::new()));
     let detector = Arc::new(FaceDetector::new().map_err(|error| error.to_string())?);
     let mut entries: Vec<Entry> = Vec::new();
     for workload in WORKLOADS.iter().filter(|workload| setup.wants(workload.name)) {

@@ -5,7 +5,7 @@ use crate::cached;
 use crate::rows::Row;
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -164,12 +164,15 @@ pub fn run(setup: &Setup, notes: &mut Vec<String>) -> Result<Vec<Row>, String> {
             rows.extend(cached::run(setup, workload, notes)?);
             continue;
         };
-        let file = setup.input(&workload.input);
-        let bytes = std::fs::read(&file).map_err(|error| error.to_string())?;
-        let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let paths = setup.series(&workload.input, workload.n_originals);
+        let originals = paths.iter().map(std::fs::read).collect::<Result<Vec<_>, _>>();
+        let originals = originals.map_err(|error| error.to_string())?;
+        let name_of = |path: &PathBuf| path.file_name().map(|name| name.to_string_lossy().into_owned());
+        let names: Vec<String> = paths.iter().filter_map(name_of).collect();
+        let bytes = originals.first().ok_or_else(|| format!("{} has no originals", workload.name))?;
         let mut subjects = Vec::new();
         for profile in ["fast", "quality"] {
-            match start_own(setup, profile, &family, &bytes) {
+            match start_own(setup, profile, &family, &originals) {
                 Ok(subject) => subjects.push(subject),
                 Err(error) => return Err(format!("{}: {error}", workload.name)),
             }
@@ -180,17 +183,17 @@ pub fn run(setup: &Setup, notes: &mut Vec<String>) -> Result<Vec<Row>, String> {
             match start_peer(setup, kind) {
                 Ok(peer) => {
                     // The height is as three to four, so that fitting and filling give the same picture.
-                    let paths = family
-                        .sizes()
-                        .into_iter()
-                        .map(|(width, _)| (kind.path)(family.crop, width, (width * 3).div_ceil(4), &name));
-                    let nominal = nominal(&family);
+                    let requests = family.requests(names.len()).into_iter();
+                    let paths = requests.map(|(original, (width, _))| {
+                        (kind.path)(family.crop, width, (width * 3).div_ceil(4), &names[original])
+                    });
+                    let nominal = family.nominal();
                     subjects.push(Subject {
                         name: kind.name.into(),
                         running: Running::Peer(peer),
                         paths: paths.collect(),
                         next: 0,
-                        nominal: (kind.path)(family.crop, nominal.0, nominal.1, &name),
+                        nominal: (kind.path)(family.crop, nominal.0, nominal.1, &names[0]),
                         rounds: Vec::new(),
                     });
                 }
@@ -213,7 +216,7 @@ pub fn run(setup: &Setup, notes: &mut Vec<String>) -> Result<Vec<Row>, String> {
                 measure(setup, workload, &mut subjects[at], setup.rounds - round)?;
             }
         }
-        let reference = reference(setup, workload, &family, &bytes);
+        let reference = reference(setup, workload, &family, bytes);
         for subject in &subjects {
             rows.push(row(workload, subject, reference.as_ref()));
         }
@@ -221,19 +224,16 @@ pub fn run(setup: &Setup, notes: &mut Vec<String>) -> Result<Vec<Row>, String> {
     Ok(rows)
 }
 
-fn nominal(family: &Family) -> (u32, u32) {
-    let width = (family.widths.0 + family.widths.1) / 2;
-    (width, width * 3 / 4)
-}
-
-fn start_own(setup: &Setup, profile: &'static str, family: &Family, input: &[u8]) -> Result<Subject, String> {
+fn start_own(setup: &Setup, profile: &'static str, family: &Family, originals: &[Vec<u8>]) -> Result<Subject, String> {
     let text = |error: tintype_benches::BenchError| error.to_string();
-    let options = ServerOptions { program: &setup.program, renderer: "cpu", profile, core: None };
+    let options = ServerOptions { program: &setup.program, renderer: "cpu", profile, core: None, url_cache_mb: None };
     let server = Server::start(&options).map_err(text)?;
-    server.upload("bench", input).map_err(text)?;
-    let path = |size| server.path(&family.transformation(size), "bench");
-    let paths = family.sizes().into_iter().map(path).collect();
-    let nominal = path(nominal(family));
+    for (number, original) in originals.iter().enumerate() {
+        server.upload(&format!("bench-{number:02}"), original).map_err(text)?;
+    }
+    let path = |(number, size)| server.path(&family.transformation(size), &format!("bench-{number:02}"));
+    let paths = family.requests(originals.len()).into_iter().map(path).collect();
+    let nominal = path((0, family.nominal()));
     Ok(Subject {
         name: format!("tintype {profile}"),
         running: Running::Own(server),
@@ -319,7 +319,7 @@ fn reference(
     if workload.name == "W10" {
         return None;
     }
-    let text: &'static str = Box::leak(family.transformation(nominal(family)).into_boxed_str());
+    let text: &'static str = Box::leak(family.transformation(family.nominal()).into_boxed_str());
     let transformations: &'static [&'static str] = Box::leak(Box::new([text]));
     let library = tintype_benches::workloads::Workload {
         name: workload.name,
@@ -340,7 +340,9 @@ pub(crate) fn row(
     let samples = BTreeMap::from([
         ("images/s", values(|(outcome, ..)| outcome.per_second)),
         ("p50_ms", values(|(outcome, ..)| outcome.p50_ms)),
+        ("p90_ms", values(|(outcome, ..)| outcome.p90_ms)),
         ("p99_ms", values(|(outcome, ..)| outcome.p99_ms)),
+        ("max_ms", values(|(outcome, ..)| outcome.max_ms)),
         ("bytes", values(|(outcome, ..)| outcome.mean_bytes)),
         ("failed", values(|(outcome, ..)| outcome.n_failed as f64)),
         ("cpu_ms", values(|(_, cpu_ms, _)| *cpu_ms)),

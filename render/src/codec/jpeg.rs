@@ -1,10 +1,12 @@
-//! JPEG, both ways, by mozjpeg.
+//! JPEG, both ways: pixels by libjpeg's decoder, baseline files by our own encoder, progressive ones by mozjpeg's.
 
 use super::jpeg_session::{APP1, APP2, APP14, Session, contained};
+use super::jpeg_writer;
 use super::metadata::{self, ToSrgb};
 use super::{Probe, invalid};
 use crate::error::{Error, Result};
 use crate::frame::{BYTES_PER_PIXEL, Frame};
+use crate::lanes::Instructions;
 use crate::language::{ChromaSampling, Format};
 use crate::limits::Limits;
 use crate::plan::bind::Decoded;
@@ -57,8 +59,12 @@ pub(super) fn plan_decode(demand: &Demand) -> Decoded {
 /// The numerator of the least scale N/8 that meets a demand.
 pub(super) fn least_eighths(demand: &Demand) -> u32 {
     let wanted = demand.scale * 8.0;
-    // One sample a block is a box filter over it, which shows unless much is averaged afterwards.
-    let least = if wanted > 0.5 { 2.0 } else { 1.0 };
+    // Few samples a block are little better than a box filter over it, which shows unless much is averaged afterwards.
+    let least = match wanted {
+        ..=0.5 => 1.0,
+        ..=1.2 => 2.0,
+        _ => 3.0,
+    };
     (wanted - 1e-9).ceil().clamp(least, 8.0) as u32
 }
 
@@ -216,19 +222,22 @@ impl Cmyk {
     }
 }
 
-/// Baseline with default tables, or progressive with optimised ones. Chroma is halved below quality 90 unless stated.
+/// Baseline by our own encoder, progressive by mozjpeg's. Chroma is halved below quality 90 unless stated.
 pub(super) fn encode(frame: &Frame, quality: u8, chroma: Option<ChromaSampling>, progressive: bool) -> Result<Vec<u8>> {
     if frame.has_alpha() {
         return Err(Error::Encode("a picture with alpha reached the JPEG encoder".into()));
     }
     let chroma = chroma.unwrap_or(ChromaSampling::for_quality(quality));
+    if !progressive {
+        return Ok(jpeg_writer::encode(frame, quality, chroma == ChromaSampling::Half, Instructions::detect()));
+    }
     let subsampling = match chroma {
         ChromaSampling::Half => Subsampling::HALF,
         ChromaSampling::Full => Subsampling::NONE,
     };
     contained(|| {
         let mut encoder = Compress::new(ColorSpace::JCS_EXT_RGBX);
-        set_up(&mut encoder, frame.size(), ColorSpace::JCS_YCbCr, subsampling, quality, progressive);
+        set_up(&mut encoder, frame.size(), ColorSpace::JCS_YCbCr, subsampling, quality);
         let mut encoder = encoder.start_compress(buffer(frame.size()))?;
         encoder.write_scanlines(frame.pixels())?;
         encoder.finish()
@@ -237,12 +246,15 @@ pub(super) fn encode(frame: &Frame, quality: u8, chroma: Option<ChromaSampling>,
 
 /// The same from planes, which stay subsampled as they are; grey pictures get a single component.
 pub(super) fn encode_planes(planes: Planes, quality: u8, progressive: bool) -> Result<Vec<u8>> {
+    if !progressive {
+        return Ok(jpeg_writer::encode_planes(&planes, quality, Instructions::detect()));
+    }
     let (size, subsampling) = (planes.size(), planes.subsampling());
     let color = if planes.chroma().is_some() { ColorSpace::JCS_YCbCr } else { ColorSpace::JCS_GRAYSCALE };
     let planes: Vec<Vec<u8>> = planes.into_planes().into_iter().map(|plane| plane.into_blocks(8)).collect();
     contained(|| {
         let mut encoder = Compress::new(color);
-        set_up(&mut encoder, size, color, subsampling, quality, progressive);
+        set_up(&mut encoder, size, color, subsampling, quality);
         encoder.set_raw_data_in(true);
         let mut encoder = encoder.start_compress(buffer(size))?;
         let rows: Vec<&[u8]> = planes.iter().map(Vec::as_slice).collect();
@@ -253,14 +265,8 @@ pub(super) fn encode_planes(planes: Planes, quality: u8, progressive: bool) -> R
     })
 }
 
-fn set_up(
-    encoder: &mut Compress,
-    size: Size,
-    color: ColorSpace,
-    subsampling: Subsampling,
-    quality: u8,
-    progressive: bool,
-) {
+/// A progressive file with optimised tables.
+fn set_up(encoder: &mut Compress, size: Size, color: ColorSpace, subsampling: Subsampling, quality: u8) {
     encoder.set_size(size.width as usize, size.height as usize);
     encoder.set_fastest_defaults();
     encoder.set_color_space(color);
@@ -269,10 +275,8 @@ fn set_up(
         let pixel = (subsampling.across as u8, subsampling.down as u8);
         encoder.set_chroma_sampling_pixel_sizes(pixel, pixel);
     }
-    if progressive {
-        encoder.set_optimize_coding(true);
-        encoder.set_progressive_mode();
-    }
+    encoder.set_optimize_coding(true);
+    encoder.set_progressive_mode();
 }
 
 /// About what a picture takes.

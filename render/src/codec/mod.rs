@@ -8,6 +8,7 @@ mod container;
 mod huffman_jpeg;
 mod jpeg;
 mod jpeg_session;
+mod jpeg_writer;
 mod metadata;
 mod planar;
 mod png;
@@ -15,8 +16,8 @@ pub mod quality;
 mod webp;
 
 pub use container::{Container, sniff};
-pub(crate) use planar::REACH as CHROMA_REACH;
-pub use planar::decode_planes;
+pub use planar::{PlaneReader, decode_planes, open_planes};
+pub(crate) use planar::{REACH as CHROMA_REACH, predict_planes};
 
 use crate::error::{Error, Result};
 use crate::frame::{BYTES_PER_PIXEL, Frame};
@@ -27,6 +28,7 @@ use crate::plan::geometry::{Orientation, Rect, Size};
 use crate::plan::step::Demand;
 use crate::plan::{Encoding, Quality};
 use crate::planes::Planes;
+use crate::pool;
 
 /// What the header of a file says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,7 +105,7 @@ pub fn decode(bytes: &[u8], demand: &Demand, limits: &Limits) -> Result<(Frame, 
     let mut decoder = open(bytes, demand, limits)?;
     let (decoded, has_alpha) = (decoder.decoded(), decoder.has_alpha());
     let size = decoded.window.size();
-    let mut pixels = vec![0; size.pixels() as usize * BYTES_PER_PIXEL];
+    let mut pixels = pool::take(size.pixels() as usize * BYTES_PER_PIXEL);
     let stride = size.width as usize * BYTES_PER_PIXEL;
     let mut row = 0;
     while row < size.height {
@@ -135,19 +137,20 @@ pub struct Encoded {
     pub quality: Option<u8>,
 }
 
-/// Writes planes, as the JPEG that they were made for. No metadata is written.
+/// Writes planes, as the JPEG or WebP that they were made for. No metadata is written.
 ///
-/// Errors: those of [`encode`], and a format other than JPEG.
+/// Errors: those of [`encode`], a format that is written from pixels, and planes for a WebP that are not halved.
 pub fn encode_planes(planes: Planes, encoding: &Encoding) -> Result<Encoded> {
     check_sides(planes.size(), encoding.format)?;
-    if encoding.format != Format::Jpeg {
-        return Err(Error::Encode("planes reached an encoder of pixels".into()));
-    }
     let quality = match encoding.quality {
         Quality::Fixed(number) => number.clamp(1, 100),
         Quality::Auto(level) => quality::auto_quality_of_luma(planes.luma(), encoding.format, level),
     };
-    let bytes = jpeg::encode_planes(planes, quality, encoding.progressive)?;
+    let bytes = match encoding.format {
+        Format::Jpeg => jpeg::encode_planes(planes, quality, encoding.progressive)?,
+        Format::WebP => webp::encode_planes(&planes, quality)?,
+        Format::Png | Format::Avif => return Err(Error::Encode("planes reached an encoder of pixels".into())),
+    };
     Ok(Encoded { bytes, format: encoding.format, quality: Some(quality) })
 }
 

@@ -1,7 +1,8 @@
 //! JPEG files as planes, where our own decoder reads them.
 
-use super::huffman_jpeg::{Band, Coefficients, Header, Scan};
+use super::huffman_jpeg::{Coefficients, Header, Scan};
 use super::jpeg;
+use crate::bands::{Band, Layout, PlaneBands, PlaneLayout};
 use crate::error::Result;
 use crate::lanes::Instructions;
 use crate::limits::Limits;
@@ -9,6 +10,7 @@ use crate::plan::bind::Decoded;
 use crate::plan::geometry::{Rect, Size};
 use crate::plan::step::Demand;
 use crate::planes::{Plane, Planes, Subsampling};
+use crate::pool;
 use std::ops::Range;
 
 /// Source pixels that a filter reaches beyond the region for every output pixel's width, with chroma at half: three lobes,
@@ -21,12 +23,17 @@ pub(crate) const REACH: f64 = 12.0;
 ///
 /// Errors: limits.
 pub fn decode_planes(bytes: &[u8], demand: &Demand, limits: &Limits) -> Result<Option<(Planes, Decoded)>> {
+    Ok(open_planes(bytes, demand, limits)?.and_then(PlaneReader::collect))
+}
+
+/// The same, to be read from top to bottom. A file that is damaged further down shows it when that is read.
+pub fn open_planes<'a>(bytes: &'a [u8], demand: &Demand, limits: &Limits) -> Result<Option<PlaneReader<'a>>> {
     if bytes.len() as u64 > limits.source_bytes {
         return Ok(None);
     }
     let eighths = jpeg::least_eighths(demand);
     let instructions = Instructions::detect();
-    let (mut reader, has_profile) = if let Some(header) = Header::read(bytes) {
+    let (reader, has_profile) = if let Some(header) = Header::read(bytes) {
         let stored = Size::new(header.width, header.height);
         limits.check_source(stored)?;
         if stored != demand.size {
@@ -50,7 +57,7 @@ pub fn decode_planes(bytes: &[u8], demand: &Demand, limits: &Limits) -> Result<O
     if has_profile && jpeg::has_other_colors(bytes, limits)? {
         return Ok(None);
     }
-    Ok(read(&mut reader, demand, eighths))
+    Ok(PlaneReader::new(reader, demand, eighths))
 }
 
 /// Whether our own decoder reads the file to its end.
@@ -107,60 +114,120 @@ impl Reader<'_> {
     }
 }
 
-fn read(scan: &mut Reader<'_>, demand: &Demand, eighths: u32) -> Option<(Planes, Decoded)> {
-    let (across, down) = scan.unit_blocks();
-    let n_components = scan.n_components();
-    let subsampling = Subsampling { across, down };
-    let scaled = |length: u32| (u64::from(length) * u64::from(eighths)).div_ceil(8) as u32;
-    let full = Size::new(scaled(demand.size.width), scaled(demand.size.height));
-    let (columns, rows) = (scan.units().0, scan.units().1);
-    let reach = (REACH / demand.scale).ceil().min(65_536.0) as u32 + 1;
-    let units = |from: u32, to: u32, blocks: u32, most: u32| {
-        let side = 8 * blocks;
-        (from.saturating_sub(reach) / side, to.saturating_add(reach).div_ceil(side).min(most))
-    };
-    let region = demand.region;
-    let (left, right) = units(region.x, region.right(), across, columns);
-    let (top, bottom) = units(region.y, region.bottom(), down, rows);
-    // Luma samples in a unit.
-    let (unit_width, unit_height) = (across * eighths, down * eighths);
-    let end = Size::new((right * unit_width).min(full.width), (bottom * unit_height).min(full.height));
-    let window = Rect::new(
-        left * unit_width,
-        top * unit_height,
-        end.width.checked_sub(left * unit_width)?,
-        end.height.checked_sub(top * unit_height)?,
-    );
-    let sizes: Vec<(usize, usize)> = (0..n_components).map(|component| scan.unit_size(component)).collect();
-    let strides: Vec<usize> = sizes.iter().map(|(width, _)| width * (right - left) as usize).collect();
-    let mut samples: Vec<Vec<u8>> = sizes
-        .iter()
-        .zip(&strides)
-        .map(|((_, height), stride)| vec![0; height * stride * (bottom - top) as usize])
-        .collect();
-    for _ in 0..top {
-        scan.read_row(0..0, &mut [])?;
+/// A JPEG that our own decoder reads from top to bottom.
+pub struct PlaneReader<'a> {
+    reader: Reader<'a>,
+    layout: Layout,
+    columns: Range<u32>,
+    decoded: Decoded,
+}
+
+impl<'a> PlaneReader<'a> {
+    /// Skips what is above the demanded region.
+    fn new(mut reader: Reader<'a>, demand: &Demand, eighths: u32) -> Option<Self> {
+        let (across, down) = reader.unit_blocks();
+        let subsampling = Subsampling { across, down };
+        let full = scaled_size(demand.size, eighths);
+        let (columns, rows) = reader.units();
+        let units = |from: u32, to: u32, blocks: u32, most: u32| {
+            let (reach, side) = (reach(demand), 8 * blocks);
+            (from.saturating_sub(reach) / side, to.saturating_add(reach).div_ceil(side).min(most))
+        };
+        let region = demand.region;
+        let (left, right) = units(region.x, region.right(), across, columns);
+        let (top, bottom) = units(region.y, region.bottom(), down, rows);
+        // Luma samples in a unit.
+        let (unit_width, unit_height) = (across * eighths, down * eighths);
+        let end = Size::new((right * unit_width).min(full.width), (bottom * unit_height).min(full.height));
+        let window = Rect::new(
+            left * unit_width,
+            top * unit_height,
+            end.width.checked_sub(left * unit_width)?,
+            end.height.checked_sub(top * unit_height)?,
+        );
+        let small = subsampling.apply(window.size());
+        let planes = (0..reader.n_components()).map(|component| {
+            let (unit_width, unit_rows) = reader.unit_size(component);
+            let size = if component == 0 { window.size() } else { small };
+            PlaneLayout { size, unit_rows, stride: unit_width * (right - left) as usize }
+        });
+        let planes = planes.collect();
+        for _ in 0..top {
+            reader.read_row(0..0, &mut [])?;
+        }
+        let layout = Layout { size: window.size(), subsampling, planes, n_units: bottom - top };
+        let decoded = Decoded { full, window, eighths, subsampling: Some(subsampling) };
+        Some(PlaneReader { reader, layout, columns: left..right, decoded })
     }
-    for row in 0..(bottom - top) as usize {
-        let mut bands: Vec<Band<'_>> = samples
-            .iter_mut()
-            .zip(sizes.iter().zip(&strides))
-            .map(|(samples, ((_, height), stride))| Band {
-                samples: &mut samples[row * height * stride..(row + 1) * height * stride],
-                stride: *stride,
-            })
+
+    /// What of the picture comes.
+    pub fn decoded(&self) -> Decoded {
+        self.decoded
+    }
+
+    /// Reads all of it.
+    fn collect(mut self) -> Option<(Planes, Decoded)> {
+        let mut samples: Vec<Vec<u8>> = self
+            .layout
+            .planes
+            .iter()
+            .map(|plane| pool::take(plane.unit_bytes() * self.layout.n_units as usize))
             .collect();
-        scan.read_row(left..right, &mut bands)?;
+        let layouts = self.layout.planes.clone();
+        for row in 0..self.layout.n_units as usize {
+            let parts = samples.iter_mut().zip(&layouts);
+            let mut bands: Vec<Band<'_>> = parts
+                .map(|(samples, plane)| {
+                    let bytes = plane.unit_bytes();
+                    Band { samples: &mut samples[row * bytes..(row + 1) * bytes], stride: plane.stride }
+                })
+                .collect();
+            self.read(&mut bands)?;
+        }
+        let mut planes = samples
+            .into_iter()
+            .zip(&layouts)
+            .map(|(samples, plane)| Plane::new(plane.size, plane.stride, samples).ok());
+        let luma = planes.next()??;
+        let chroma = match (planes.next(), planes.next()) {
+            (Some(blue), Some(red)) => Some([blue?, red?]),
+            _ => None,
+        };
+        Some((Planes::new(luma, chroma, self.layout.subsampling).ok()?, self.decoded))
     }
-    let small = subsampling.apply(window.size());
-    let mut planes = samples.into_iter().zip(&strides).enumerate().map(|(component, (samples, stride))| {
-        Plane::new(if component == 0 { window.size() } else { small }, *stride, samples).ok()
-    });
-    let luma = planes.next()??;
-    let chroma = match (planes.next(), planes.next()) {
-        (Some(blue), Some(red)) => Some([blue?, red?]),
-        _ => None,
+}
+
+impl PlaneBands for PlaneReader<'_> {
+    fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    fn read(&mut self, bands: &mut [Band<'_>]) -> Option<()> {
+        self.reader.read_row(self.columns.clone(), bands)
+    }
+}
+
+fn scaled_size(size: Size, eighths: u32) -> Size {
+    let scaled = |length: u32| (u64::from(length) * u64::from(eighths)).div_ceil(8) as u32;
+    Size::new(scaled(size.width), scaled(size.height))
+}
+
+/// Source pixels around the region that are read, too.
+fn reach(demand: &Demand) -> u32 {
+    (REACH / demand.scale).ceil().min(65_536.0) as u32 + 1
+}
+
+/// What [`decode_planes`] gives for a demand at most, without looking at the file.
+pub(crate) fn predict_planes(demand: &Demand) -> Decoded {
+    let eighths = jpeg::least_eighths(demand);
+    let full = scaled_size(demand.size, eighths);
+    // Units of two blocks are the widest.
+    let axis = |from: u32, to: u32, most: u32| {
+        let first = (from.saturating_sub(reach(demand)) / 16 * 2 * eighths).min(most.saturating_sub(1));
+        (first, to.saturating_add(reach(demand)).div_ceil(16).saturating_mul(2 * eighths).min(most))
     };
-    let planes = Planes::new(luma, chroma, subsampling).ok()?;
-    Some((planes, Decoded { full, window, eighths, subsampling: Some(subsampling) }))
+    let (left, right) = axis(demand.region.x, demand.region.right(), full.width);
+    let (top, bottom) = axis(demand.region.y, demand.region.bottom(), full.height);
+    let window = Rect::new(left, top, right - left, bottom - top);
+    Decoded { full, window, eighths, subsampling: Some(Subsampling::NONE) }
 }

@@ -7,6 +7,7 @@ mod canvas;
 mod composite;
 mod coverage;
 mod extract;
+mod feed;
 mod mask;
 mod opacity;
 mod orient;
@@ -18,6 +19,7 @@ mod transfer;
 pub use surfaces::peak_bytes;
 
 use crate::backend::{Backend, BackendKind, FallbackReason, Job, JobResult, Output, Source};
+use crate::bands::PlaneBands;
 use crate::error::{Error, Result};
 use crate::frame::Frame;
 use crate::lanes::Instructions;
@@ -31,6 +33,12 @@ use surfaces::{Surface, Surfaces};
 pub fn turn(frame: &Frame, orientation: Orientation) -> Result<Frame> {
     let size = orientation.apply_size(frame.size());
     orient::orient(frame, size, orientation, frame.has_alpha()).map_err(Error::Device)
+}
+
+/// A source that is decoded while it is read, and who wants to know how much of it is held.
+struct Coming<'a> {
+    bands: &'a mut dyn PlaneBands,
+    held: &'a mut dyn FnMut(u64),
 }
 
 /// Runs bound plans on the processor.
@@ -58,31 +66,62 @@ impl CpuBackend {
 
     /// Runs one job. Errors when the job is malformed, never panics.
     pub fn run(&self, job: &Job) -> JobResult {
-        self.walk(job).map_err(FallbackReason::DeviceError)
+        self.walk(job, None).map_err(FallbackReason::DeviceError)
     }
 
-    fn walk(&self, job: &Job) -> Result<Output, String> {
+    /// Runs a job whose first source is decoded while it is resampled, so that only some of its rows are held at once; what
+    /// `job` holds in its place is not looked at. `None` when more than one step reads it, or when it is damaged.
+    pub fn run_bands(&self, job: &Job, first: &mut dyn PlaneBands, held: &mut dyn FnMut(u64)) -> Option<Output> {
+        if !surfaces::is_read_once(&job.plan, 0) {
+            return None;
+        }
+        self.walk(job, Some(Coming { bands: first, held })).ok()
+    }
+
+    fn walk(&self, job: &Job, mut coming: Option<Coming<'_>>) -> Result<Output, String> {
         let plan = &*job.plan;
         surfaces::check(plan)?;
         let mut surfaces = Surfaces::new(plan);
         for (index, kernel) in plan.kernels.iter().enumerate() {
             if surfaces.is_needed(index) {
-                let surface = self.kernel(job, kernel, index, &mut surfaces)?;
+                let surface = self.kernel(job, kernel, index, &mut surfaces, coming.as_mut())?;
                 surfaces.put(index, surface)?;
             }
         }
         surfaces.finish()
     }
 
-    fn kernel(&self, job: &Job, kernel: &Kernel, index: usize, surfaces: &mut Surfaces<'_>) -> Result<Surface, String> {
+    fn kernel(
+        &self,
+        job: &Job,
+        kernel: &Kernel,
+        index: usize,
+        surfaces: &mut Surfaces<'_>,
+        coming: Option<&mut Coming<'_>>,
+    ) -> Result<Surface, String> {
         let (size, alpha) = (job.plan.sizes[index], job.plan.alphas[index]);
         let frame = match *kernel {
             Kernel::Load { source } => {
                 return match job.sources.get(source) {
+                    Some(_)
+                        if source == 0
+                            && let Some(coming) = coming =>
+                    {
+                        Ok(Surface::Coming(coming.bands.layout().size))
+                    }
                     Some(Source::Rgba(frame)) => Ok(Surface::Shared(Arc::clone(frame))),
                     Some(Source::Planar(planes)) => Ok(Surface::Planar(Arc::clone(planes))),
                     None => Err(format!("source {source} is missing")),
                 };
+            }
+            Kernel::Resample { input, ref horizontal, ref vertical, light, chroma: Some(ref chroma) }
+                if surfaces.is_coming(input) =>
+            {
+                let Coming { bands, held } = coming.ok_or("nothing is coming")?;
+                match planar::resample_bands(self.instructions, *bands, horizontal, vertical, light, chroma, *held)? {
+                    planar::Resampled::Frame(frame) => frame,
+                    planar::Resampled::Planes(planes) => return Ok(Surface::Planar(Arc::new(planes))),
+                }
             }
             Kernel::Resample { input, ref horizontal, ref vertical, light, chroma: Some(ref chroma) }
                 if surfaces.planes(input).is_some() =>

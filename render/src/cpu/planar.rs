@@ -3,8 +3,10 @@
 //! In encoded light every plane is resampled by itself, which for what is linear is the same as resampling pixels, and costs
 //! half of it. In linear light each row is made into pixels once, when a row of the output first needs it.
 
+use super::feed::{Feed, Rows, Window};
 use super::resample::check;
 use super::transfer::{encode, linear};
+use crate::bands::PlaneBands;
 use crate::frame::{BYTES_PER_PIXEL, Frame};
 use crate::lanes::{Instructions, Lanes, Portable};
 use crate::plan::bind::Chroma;
@@ -12,6 +14,7 @@ use crate::plan::geometry::Size;
 use crate::plan::step::Light;
 use crate::plan::weights::Weights;
 use crate::planes::{BLUE, GREEN_OF_BLUE, GREEN_OF_RED, NEAR, Plane, Planes, RED, Subsampling, neighbors};
+use crate::pool;
 
 /// Floats in one step.
 const STEP: usize = 8;
@@ -33,16 +36,35 @@ pub(super) fn resample(
     light: Light,
     chroma: &Chroma,
 ) -> Result<Resampled, String> {
-    fits(horizontal, vertical, input.size())?;
-    if let Some([blue, _]) = input.chroma() {
-        fits(&chroma.horizontal, &chroma.vertical, blue.size())?;
+    run(instructions, input, Call { horizontal, vertical, light, chroma })
+}
+
+/// The same of a picture that is decoded meanwhile; `held` is told the bytes of its rows that are held at once. Errors
+/// when it is damaged, too.
+pub(super) fn resample_bands(
+    instructions: Instructions,
+    bands: &mut dyn PlaneBands,
+    horizontal: &Weights,
+    vertical: &Weights,
+    light: Light,
+    chroma: &Chroma,
+    held: &mut dyn FnMut(u64),
+) -> Result<Resampled, String> {
+    let window = Window::new(bands, vertical, light, chroma)?;
+    held(window.bytes());
+    run(instructions, window, Call { horizontal, vertical, light, chroma })
+}
+
+fn run<F: Feed>(instructions: Instructions, input: F, call: Call<'_>) -> Result<Resampled, String> {
+    fits(call.horizontal, call.vertical, input.size())?;
+    if input.has_chroma() {
+        fits(&call.chroma.horizontal, &call.chroma.vertical, input.subsampling().apply(input.size()))?;
     }
-    let call = Call { input, horizontal, vertical, light, chroma };
     match instructions {
-        Instructions::Portable => call.run::<Portable>(),
+        Instructions::Portable => call.run::<Portable, F>(input),
         #[cfg(target_arch = "x86_64")]
         // SAFETY: `Instructions::Avx2` is only made where the processor has both features.
-        Instructions::Avx2 => unsafe { call.run_avx2() },
+        Instructions::Avx2 => unsafe { call.run_avx2(input) },
     }
 }
 
@@ -63,7 +85,6 @@ pub(super) fn scratch_bytes(width: u32, horizontal: &Weights, vertical: &Weights
 }
 
 struct Call<'a> {
-    input: &'a Planes,
     horizontal: &'a Weights,
     vertical: &'a Weights,
     light: Light,
@@ -73,16 +94,16 @@ struct Call<'a> {
 impl Call<'_> {
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2,fma")]
-    fn run_avx2(&self) -> Result<Resampled, String> {
-        self.run::<crate::lanes::Avx2>()
+    fn run_avx2<F: Feed>(&self, input: F) -> Result<Resampled, String> {
+        self.run::<crate::lanes::Avx2, F>(input)
     }
 
     #[inline(always)]
-    fn run<V: Lanes>(&self) -> Result<Resampled, String> {
+    fn run<V: Lanes, F: Feed>(&self, input: F) -> Result<Resampled, String> {
         match (self.light, self.chroma.output) {
-            (Light::Encoded, Some(subsampling)) => self.planes::<V>(subsampling).map(Resampled::Planes),
-            (Light::Encoded, None) => self.encoded::<V>().map(Resampled::Frame),
-            (Light::Linear, None) => self.linear::<V>().map(Resampled::Frame),
+            (Light::Encoded, Some(subsampling)) => self.planes::<V, F>(input, subsampling).map(Resampled::Planes),
+            (Light::Encoded, None) => self.encoded::<V, F>(input).map(Resampled::Frame),
+            (Light::Linear, None) => self.linear::<V, F>(input).map(Resampled::Frame),
             (Light::Linear, Some(_)) => Err("planes are not kept in linear light".into()),
         }
     }
@@ -93,34 +114,49 @@ impl Call<'_> {
 
     /// Plane to plane.
     #[inline(always)]
-    fn planes<V: Lanes>(&self, subsampling: Subsampling) -> Result<Planes, String> {
-        let luma = plane::<V>(self.input.luma(), self.horizontal, self.vertical)?;
+    fn planes<V: Lanes, F: Feed>(&self, mut input: F, subsampling: Subsampling) -> Result<Planes, String> {
         let Chroma { horizontal, vertical, .. } = self.chroma;
-        let chroma = match self.input.chroma() {
-            Some([blue, red]) => {
-                Some([plane::<V>(blue, horizontal, vertical)?, plane::<V>(red, horizontal, vertical)?])
+        let down = subsampling.down as usize;
+        let mut luma = Writing::new(input.size(), self.horizontal, self.vertical);
+        let small = input.subsampling().apply(input.size());
+        let mut chroma = input.has_chroma().then(|| [(); 2].map(|()| Writing::new(small, horizontal, vertical)));
+        for y in 0..self.vertical.taps.len() {
+            input.hold(y)?;
+            luma.row::<V>(input.luma(), y);
+            if y.is_multiple_of(down)
+                && let (Some(writing), Some(rows)) = (&mut chroma, input.chroma())
+            {
+                for (writing, rows) in writing.iter_mut().zip(rows) {
+                    writing.row::<V>(rows, y / down);
+                }
             }
+        }
+        input.finish()?;
+        let chroma = match chroma {
+            Some([blue, red]) => Some([blue.finish()?, red.finish()?]),
             None => None,
         };
-        Planes::new(luma, chroma, subsampling).map_err(|error| error.to_string())
+        Planes::new(luma.finish()?, chroma, subsampling).map_err(|error| error.to_string())
     }
 
     /// Planes to pixels, without a change of light.
     #[inline(always)]
-    fn encoded<V: Lanes>(&self) -> Result<Frame, String> {
+    fn encoded<V: Lanes, F: Feed>(&self, mut input: F) -> Result<Frame, String> {
         let size = self.size();
         let width = size.width as usize;
         let luma_dots = Dots::new(self.horizontal);
         let chroma_dots = Dots::new(&self.chroma.horizontal);
-        let mut summed = vec![0.0; self.input.size().width as usize + 2 * STEP];
+        let mut summed = vec![0.0; input.size().width as usize + 2 * STEP];
         // Without chroma both differences stay at their middle.
         let mut rows: [Vec<f32>; 3] = std::array::from_fn(|_| vec![128.0; width.next_multiple_of(STEP)]);
-        let mut pixels = vec![0; size.pixels() as usize * BYTES_PER_PIXEL];
-        let mut taken = Vec::new();
+        let mut pixels = pool::take(size.pixels() as usize * BYTES_PER_PIXEL);
+        let longest = longest(self.vertical);
         for (y, out) in pixels.chunks_exact_mut(width * BYTES_PER_PIXEL).enumerate() {
-            down_bytes::<V>(self.input.luma(), self.vertical, y, &mut summed, &mut taken);
+            input.hold(y)?;
+            let mut taken = Vec::with_capacity(longest);
+            down_bytes::<V>(input.luma(), self.vertical, y, &mut summed, &mut taken);
             luma_dots.apply::<V>(&summed, &mut rows[0]);
-            for (plane, row) in self.input.chroma().into_iter().flatten().zip(&mut rows[1..]) {
+            for (plane, row) in input.chroma().into_iter().flatten().zip(&mut rows[1..]) {
                 down_bytes::<V>(plane, &self.chroma.vertical, y, &mut summed, &mut taken);
                 chroma_dots.apply::<V>(&summed, row);
             }
@@ -132,24 +168,27 @@ impl Call<'_> {
                 write.step(V::interleave([r, g, b, V::splat(255.0)]));
             }
         }
+        input.finish()?;
         Frame::new(size, false, pixels).map_err(|error| error.to_string())
     }
 
     /// Planes to pixels by way of linear light.
     #[inline(always)]
-    fn linear<V: Lanes>(&self) -> Result<Frame, String> {
+    fn linear<V: Lanes, F: Feed>(&self, mut input: F) -> Result<Frame, String> {
         let size = self.size();
-        let (width, stored) = (size.width as usize, self.input.size().width as usize);
+        let (width, stored) = (size.width as usize, input.size().width as usize);
         let dots = Dots::new(self.horizontal);
-        let longest = self.vertical.taps.iter().map(|taps| taps.count as usize).max().unwrap_or(1);
-        let mut ring = Ring::new(longest, stored);
+        let mut ring = Ring::new(longest(self.vertical), stored);
         let mut summed = vec![0.0; stored.next_multiple_of(BLOCK) + STEP];
         let mut taken = Vec::new();
         let mut rows: [Vec<f32>; 3] = std::array::from_fn(|_| vec![0.0; width.next_multiple_of(STEP)]);
-        let mut pixels = vec![0; size.pixels() as usize * BYTES_PER_PIXEL];
-        for (taps, out) in self.vertical.taps.iter().zip(pixels.chunks_exact_mut(width * BYTES_PER_PIXEL)) {
+        let mut pixels = pool::take(size.pixels() as usize * BYTES_PER_PIXEL);
+        for ((y, taps), out) in
+            self.vertical.taps.iter().enumerate().zip(pixels.chunks_exact_mut(width * BYTES_PER_PIXEL))
+        {
+            input.hold(y)?;
             let weights = &self.vertical.values[taps.offset as usize..][..taps.count as usize];
-            ring.hold::<V>(self.input, taps.start, taps.count);
+            ring.hold::<V, F>(&input, taps.start, taps.count);
             ring.rows(taps.start, weights, &mut taken);
             for (channel, row) in rows.iter_mut().enumerate() {
                 ring.down::<V>(channel, &taken, &mut summed);
@@ -162,6 +201,7 @@ impl Call<'_> {
                 write.step(V::interleave([r, g, b, V::splat(255.0)]));
             }
         }
+        input.finish()?;
         Frame::new(size, false, pixels).map_err(|error| error.to_string())
     }
 }
@@ -200,30 +240,59 @@ fn to_rgb<V: Lanes>(luma: V, blue: V, red: V) -> [V; 3] {
     [red.mul_add(V::splat(RED), luma), red.mul_add(V::splat(GREEN_OF_RED), green), blue.mul_add(V::splat(BLUE), luma)]
 }
 
-/// One plane to another.
-#[inline(always)]
-fn plane<V: Lanes>(input: &Plane, horizontal: &Weights, vertical: &Weights) -> Result<Plane, String> {
-    let size = Size::new(horizontal.taps.len() as u32, vertical.taps.len() as u32);
-    let stride = (size.width as usize).next_multiple_of(STEP);
-    let dots = Dots::new(horizontal);
-    let mut summed = vec![0.0; input.size().width as usize + 2 * STEP];
-    let mut row = vec![0.0; stride];
-    let mut samples = vec![0; stride * size.height as usize];
-    let mut taken = Vec::new();
-    for (y, out) in samples.chunks_exact_mut(stride).enumerate() {
-        down_bytes::<V>(input, vertical, y, &mut summed, &mut taken);
-        dots.apply::<V>(&summed, &mut row);
-        for (floats, bytes) in steps(&row).iter().zip(out.as_chunks_mut().0) {
+/// Rows that the longest filter takes.
+fn longest(weights: &Weights) -> usize {
+    weights.taps.iter().map(|taps| taps.count as usize).max().unwrap_or(1)
+}
+
+/// A plane that is made of another, row by row.
+struct Writing<'a> {
+    vertical: &'a Weights,
+    dots: Dots,
+    longest: usize,
+    size: Size,
+    stride: usize,
+    summed: Vec<f32>,
+    row: Vec<f32>,
+    samples: Vec<u8>,
+}
+
+impl<'a> Writing<'a> {
+    fn new(input: Size, horizontal: &Weights, vertical: &'a Weights) -> Self {
+        let size = Size::new(horizontal.taps.len() as u32, vertical.taps.len() as u32);
+        let stride = (size.width as usize).next_multiple_of(STEP);
+        Writing {
+            vertical,
+            dots: Dots::new(horizontal),
+            longest: longest(vertical),
+            size,
+            stride,
+            summed: vec![0.0; input.width as usize + 2 * STEP],
+            row: vec![0.0; stride],
+            samples: pool::take(stride * size.height as usize),
+        }
+    }
+
+    #[inline(always)]
+    fn row<V: Lanes>(&mut self, input: Rows<'_>, y: usize) {
+        let mut taken = Vec::with_capacity(self.longest);
+        down_bytes::<V>(input, self.vertical, y, &mut self.summed, &mut taken);
+        self.dots.apply::<V>(&self.summed, &mut self.row);
+        let Some(out) = self.samples.get_mut(y * self.stride..(y + 1) * self.stride) else { return };
+        for (floats, bytes) in steps(&self.row).iter().zip(out.as_chunks_mut().0) {
             *bytes = V::load(floats).bytes();
         }
     }
-    Plane::new(size, stride, samples).map_err(|error| error.to_string())
+
+    fn finish(self) -> Result<Plane, String> {
+        Plane::new(self.size, self.stride, self.samples).map_err(|error| error.to_string())
+    }
 }
 
 /// The weighted sum of the rows of a plane that output row `y` takes.
 #[inline(always)]
 fn down_bytes<'a, V: Lanes>(
-    plane: &'a Plane,
+    plane: Rows<'a>,
     vertical: &Weights,
     y: usize,
     out: &mut [f32],
@@ -233,7 +302,7 @@ fn down_bytes<'a, V: Lanes>(
     let weights = &vertical.values[taps.offset as usize..][..taps.count as usize];
     rows.clear();
     rows.extend((taps.start..).map(|row| plane.row(row)).zip(weights.iter().copied()));
-    let width = plane.size().width as usize;
+    let width = plane.size.width as usize;
     let blocks = width / BLOCK;
     let out = &mut out[..width];
     let (whole, rest) = out.as_chunks_mut::<BLOCK>();
@@ -333,21 +402,21 @@ impl Ring {
 
     /// Makes the rows from `start` that are not there yet.
     #[inline(always)]
-    fn hold<V: Lanes>(&mut self, planes: &Planes, start: u32, count: u32) {
+    fn hold<V: Lanes, F: Feed>(&mut self, planes: &F, start: u32, count: u32) {
         let end = start + count;
         // The starts of an axis may go back by a row where a tap was left out.
         if !(self.held.0..=self.held.1).contains(&start) {
             self.held = (start, start);
         }
         for y in self.held.1..end {
-            self.make::<V>(planes, y);
+            self.make::<V, F>(planes, y);
         }
         let last = self.held.1.max(end);
         self.held = (self.held.0.max(last.saturating_sub(self.n_rows)), last);
     }
 
     #[inline(always)]
-    fn make<V: Lanes>(&mut self, planes: &Planes, y: u32) {
+    fn make<V: Lanes, F: Feed>(&mut self, planes: &F, y: u32) {
         for (plane, row) in planes.chroma().into_iter().flatten().zip(&mut self.differences) {
             upsample::<V>(plane, planes.subsampling(), y, &mut self.between, row);
         }
@@ -401,8 +470,8 @@ impl Ring {
 /// One row of a chroma plane at luma's positions, interpolated between centers. `between` has room for the row and two
 /// steps; `out` for luma's row and two steps.
 #[inline(always)]
-fn upsample<V: Lanes>(plane: &Plane, subsampling: Subsampling, y: u32, between: &mut [f32], out: &mut [f32]) {
-    let size = plane.size();
+fn upsample<V: Lanes>(plane: Rows<'_>, subsampling: Subsampling, y: u32, between: &mut [f32], out: &mut [f32]) {
+    let size = plane.size;
     let (near, far) = neighbors(y, subsampling.down, size.height);
     let (near, far) = (plane.row(near), plane.row(far));
     let halved = subsampling.across > 1;

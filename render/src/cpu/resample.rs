@@ -10,6 +10,7 @@ use crate::lanes::{Instructions, Lanes, Portable};
 use crate::plan::geometry::Size;
 use crate::plan::step::Light;
 use crate::plan::weights::{Taps, Weights};
+use crate::pool;
 
 /// Rows in one group.
 const GROUP: usize = 8;
@@ -36,7 +37,7 @@ pub(super) fn resample(
     check(horizontal, input.size().width)?;
     check(vertical, input.size().height)?;
     let size = Size::new(horizontal.taps.len() as u32, vertical.taps.len() as u32);
-    let mut pixels = vec![0; size.pixels() as usize * 4];
+    let mut pixels = pool::take(size.pixels() as usize * 4);
     if is_copy(horizontal) && is_copy(vertical) {
         copy(input, horizontal, vertical, &mut pixels);
     } else {

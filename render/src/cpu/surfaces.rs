@@ -20,6 +20,8 @@ pub(super) enum Surface {
     Owned(Frame),
     /// A picture that only resampling reads, or the result.
     Planar(Arc<Planes>),
+    /// A picture that is decoded when the only step that reads it does so.
+    Coming(Size),
 }
 
 impl Surface {
@@ -27,7 +29,7 @@ impl Surface {
         match self {
             Surface::Shared(frame) => Some(frame),
             Surface::Owned(frame) => Some(frame),
-            Surface::Planar(_) => None,
+            Surface::Planar(_) | Surface::Coming(_) => None,
         }
     }
 
@@ -36,6 +38,7 @@ impl Surface {
             Surface::Shared(frame) => frame.size(),
             Surface::Owned(frame) => frame.size(),
             Surface::Planar(planes) => planes.size(),
+            Surface::Coming(size) => *size,
         }
     }
 }
@@ -77,6 +80,20 @@ fn last_reads(plan: &BoundPlan) -> Vec<Option<usize>> {
         }
     }
     last
+}
+
+/// Whether exactly one step of those that matter reads a source, and that step resamples it from planes.
+pub(super) fn is_read_once(plan: &BoundPlan, source: usize) -> bool {
+    if check(plan).is_err() {
+        return false;
+    }
+    let last = last_reads(plan);
+    let is_load =
+        |id: SurfaceId| matches!(plan.kernels[usize::from(id.0)], Kernel::Load { source: of } if of == source);
+    let needed = plan.kernels.iter().zip(&last).filter(|(_, last)| last.is_some()).map(|(kernel, _)| kernel);
+    let mut readers = needed.filter(|kernel| inputs(kernel).into_iter().flatten().any(is_load));
+    let is_resampled = matches!(readers.next(), Some(Kernel::Resample { chroma: Some(_), .. }));
+    is_resampled && readers.next().is_none() && !is_load(plan.output)
 }
 
 /// Whether a kernel takes over the memory of the surface that it writes to. A layer that is its own base is read too.
@@ -150,6 +167,11 @@ impl<'a> Surfaces<'a> {
         }
     }
 
+    /// Whether the picture of a surface is not decoded yet.
+    pub(super) fn is_coming(&self, id: SurfaceId) -> bool {
+        matches!(self.alive.get(usize::from(id.0)), Some(Some(Surface::Coming(_))))
+    }
+
     /// The frame that kernel `index` writes to: the input itself when nobody reads it later, else a copy.
     pub(super) fn take(&mut self, id: SurfaceId, index: usize, alpha: bool) -> Result<Frame, String> {
         if in_place(self.plan, &self.last, index)
@@ -199,7 +221,7 @@ impl<'a> Surfaces<'a> {
                 // A source that is the result.
                 Err(shared) => Output::Rgba(shared.to_frame()),
             }),
-            None => Err("the result was not made".into()),
+            Some(Surface::Coming(_)) | None => Err("the result was not made".into()),
         }
     }
 }

@@ -20,6 +20,10 @@ use crate::plan::geometry::Rect;
 use crate::plan::step::Demand;
 use bytes::Bytes;
 
+/// Bytes of pixels from which on a JPEG that nobody shares is resampled while it is decoded; its planes take a third to three
+/// quarters of that. Smaller ones fit the caches of a processor, and whoever comes meanwhile may share them.
+const STREAMED_BYTES: u64 = 8 << 20;
+
 /// What must be decoded of a base.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BaseDemand {
@@ -80,6 +84,11 @@ impl BaseDemand {
     pub fn bytes(&self) -> u64 {
         let pixels = codec::predict(&self.demand, self.format).window.size().pixels();
         pixels.saturating_mul(BYTES_PER_PIXEL as u64)
+    }
+
+    /// Whether a decode that nobody shares is better resampled row by row than held: a JPEG of which much is needed.
+    pub fn is_large(&self) -> bool {
+        self.resampled && self.format == Format::Jpeg && self.bytes() > STREAMED_BYTES
     }
 
     /// Least scale of the decode, in (0, 1].

@@ -10,3 +10,4 @@ mod flights;
 mod lanes;
 mod overload;
 mod sharing;
+mod streaming;

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::{super::library::*, clear_garbage, key, new_cloud, rendered, upload};
 use crate::{
     catalog::{Catalog, PutOutcome},
-    domain::{Asset, AssetDetails, AssetKey, CloudId, NewAsset, PublicId, ResourceType, Timestamp},
+    domain::{Asset, AssetDetails, AssetKey, BlobKey, CloudId, NewAsset, PublicId, ResourceType, Timestamp},
 };
 
 pub(super) async fn run(catalog: &dyn Catalog, library: &Library) {
@@ -17,6 +17,7 @@ pub(super) async fn run(catalog: &dyn Catalog, library: &Library) {
     folders(catalog, library).await;
     definitions(catalog, library).await;
     relations(catalog, library).await;
+    chunks(catalog, library).await;
     clear_garbage(catalog, &[]).await;
 }
 
@@ -153,10 +154,11 @@ async fn renaming(catalog: &dyn Catalog, library: &Library) {
     let (from, to) = (put(catalog, plain(&cloud, "from", 1)).await, put(catalog, plain(&cloud, "to", 2)).await);
     let picture = rendered(&from, 5);
     assert!(catalog.put_derived(&picture).await.unwrap().kept);
-    let missing = library.rename(&key(&cloud, "nope"), &key(&cloud, "b"), true).await.unwrap();
+    let missing = library.rename(&key(&cloud, "nope"), &key(&cloud, "b"), true, false).await.unwrap();
     assert_eq!(missing, Renamed::Missing);
-    assert_eq!(library.rename(&from.key, &to.key, false).await.unwrap(), Renamed::Taken);
-    let Renamed::Done { asset, mut freed_blobs } = library.rename(&from.key, &to.key, true).await.unwrap() else {
+    assert_eq!(library.rename(&from.key, &to.key, false, false).await.unwrap(), Renamed::Taken);
+    let Renamed::Done { asset, mut freed_blobs } = library.rename(&from.key, &to.key, true, false).await.unwrap()
+    else {
         panic!("the target was to be replaced");
     };
     assert_eq!((&asset.id, &asset.key, asset.version), (&from.id, &to.key, from.version));
@@ -328,4 +330,44 @@ async fn relations(catalog: &dyn Catalog, library: &Library) {
         library.remove(&Removal::Key(AssetKey { public_id, ..assets[0].key.clone() })).await.unwrap().unwrap();
     assert!(library.related(&cloud, &a, "", 9).await.unwrap().0.is_empty(), "relations go with an asset");
     clear_garbage(catalog, &removed.freed_blobs).await;
+}
+
+async fn chunks(catalog: &dyn Catalog, library: &Library) {
+    let cloud = new_cloud(catalog, "chunks").await;
+    let chunk = |first_byte, last_byte| Chunk { first_byte, last_byte, blob: BlobKey::random() };
+    let add = async |chunk: &Chunk, total| {
+        library.add_chunk(&cloud, "u", chunk.clone(), total, json!({ "first": chunk.first_byte })).await.unwrap()
+    };
+    let (one, two, three) = (chunk(0, 9), chunk(10, 19), chunk(20, 24));
+    // Out of order; what was noted with the chunk that came first stays.
+    let ChunkOutcome::Incomplete { received, body, id, .. } = add(&two, None).await else { panic!("not complete") };
+    assert_eq!((received, body), (10, json!({ "first": 10 })));
+    assert!(matches!(add(&three, Some(25)).await, ChunkOutcome::Incomplete { received: 15, .. }));
+    let wrong = chunk(5, 12);
+    assert_eq!(add(&wrong, None).await, ChunkOutcome::Overlap);
+    let again = chunk(10, 19);
+    let ChunkOutcome::Incomplete { freed_blobs, .. } = add(&again, None).await else { panic!("not complete") };
+    assert_eq!(freed_blobs, std::slice::from_ref(&two.blob), "a chunk that comes again replaces itself");
+    let ChunkOutcome::Complete { chunks, total, body, .. } = add(&one, None).await else { panic!("complete") };
+    assert_eq!((chunks, total), (vec![one.clone(), again.clone(), three.clone()], 25));
+    assert_eq!(body, json!({ "first": 10 }));
+    let late = chunk(20, 24);
+    assert_eq!(add(&late, Some(25)).await, ChunkOutcome::Busy);
+    library.release_chunks(&id).await.unwrap();
+    let last = chunk(20, 24);
+    assert!(matches!(add(&last, Some(25)).await, ChunkOutcome::Complete { .. }), "another call may join them");
+    let mut freed = library.forget_chunks(&id).await.unwrap();
+    freed.sort();
+    let mut wanted = vec![one.blob.clone(), again.blob.clone(), last.blob.clone()];
+    wanted.sort();
+    assert_eq!(freed, wanted);
+    let stale = chunk(0, 9);
+    library.add_chunk(&cloud, "v", stale.clone(), None, json!({})).await.unwrap();
+    let now = Timestamp::now();
+    let before = Timestamp::from_unix_micros(now.unix_micros() - 3_600_000_000);
+    assert_eq!(library.expire_chunks(before, 10).await.unwrap(), (0, Vec::new()));
+    let after = Timestamp::from_unix_micros(now.unix_micros() + 3_600_000_000);
+    assert_eq!(library.expire_chunks(after, 10).await.unwrap(), (1, vec![stale.blob.clone()]));
+    let all = [one.blob, two.blob, three.blob, wrong.blob, again.blob, late.blob, last.blob, stale.blob];
+    clear_garbage(catalog, &all).await;
 }

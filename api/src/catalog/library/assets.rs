@@ -233,9 +233,11 @@ impl Library {
     }
 
     /// Moves an asset to another key; with it go its derived pictures' addresses, so that those pictures are removed.
-    pub async fn rename(&self, from: &AssetKey, to: &AssetKey, overwrite: bool) -> Result<Renamed> {
+    /// Where folders are fixed (`fixed`) it lies in the folder of its new public id.
+    pub async fn rename(&self, from: &AssetKey, to: &AssetKey, overwrite: bool, fixed: bool) -> Result<Renamed> {
         let (from, to) = (from.clone(), to.clone());
-        self.write("rename an asset", move |sql| async move { rename(sql, &from, to, overwrite).await }.boxed()).await
+        self.write("rename an asset", move |sql| async move { rename(sql, &from, to, overwrite, fixed).await }.boxed())
+            .await
     }
 
     /// Writes the labels and words of every asset anew; how many there are. For catalogs that were written by a program
@@ -294,7 +296,7 @@ async fn apply(sql: &mut dyn Sql, mut asset: Asset, change: impl FnOnce(&mut Ass
     Ok(asset)
 }
 
-async fn rename(sql: &mut dyn Sql, from: &AssetKey, to: AssetKey, overwrite: bool) -> Result<Renamed> {
+async fn rename(sql: &mut dyn Sql, from: &AssetKey, to: AssetKey, overwrite: bool, fixed: bool) -> Result<Renamed> {
     let Some(mut asset) = lock(sql, from).await?.filter(|asset| !asset.placeholder) else {
         return Ok(Renamed::Missing);
     };
@@ -308,6 +310,11 @@ async fn rename(sql: &mut dyn Sql, from: &AssetKey, to: AssetKey, overwrite: boo
         }
         touched.extend(derived::remove_of(sql, &asset.id).await?);
         asset.key = to;
+        if fixed {
+            asset.asset_folder =
+                asset.key.public_id.as_str().rsplit_once('/').map_or("", |(folder, _)| folder).to_owned();
+            super::folders::ensure(sql, &asset.key.cloud, &asset.asset_folder).await?;
+        }
         let now = Timestamp::now();
         asset.details.touched.insert("public_id_updated_at".to_owned(), now.unix_micros());
         asset.updated_at = now;

@@ -1,16 +1,17 @@
 //! Actions of the upload API that need no file (api.md 3.10 to 3.13).
 
 use super::edit::Edit;
-use super::{LibraryService, view};
+use super::{FolderMode, LibraryService, view};
 use crate::auth::signature::{self, Algorithm};
 use crate::catalog::PutOutcome;
 use crate::catalog::library::{Removal, Renamed};
-use crate::domain::{Asset, AssetKey, PublicId, ResourceType};
+use crate::domain::{Asset, AssetKey, Cloud, PublicId, ResourceType, Timestamp};
 use crate::jobs::announce::Occasion;
 use crate::jobs::{eager, events};
 use crate::service::access::Caller;
 use crate::service::answer::{EagerAnswer, EagerState, UploadAnswer};
 use crate::service::call::{ApiError, Params, shown};
+use crate::service::delete_token::DeleteToken;
 use crate::service::params;
 use serde_json::{Map, Value, json};
 
@@ -49,7 +50,8 @@ impl LibraryService {
         if to.public_id.as_str().split('/').any(|part| matches!(part, "." | "..")) {
             return Err(ApiError::BadRequest(format!("to_public_id ({}) is invalid", shown(to.public_id.as_str()))));
         }
-        match self.parts.library.rename(&from, &to, params.is_set("overwrite")?).await? {
+        let fixed = self.settings_of(&caller.cloud).await?.folder_mode == FolderMode::Fixed;
+        match self.parts.library.rename(&from, &to, params.is_set("overwrite")?, fixed).await? {
             Renamed::Missing => Err(ApiError::missing_resource(from.public_id.as_str())),
             Renamed::Taken => Err(ApiError::BadRequest(format!("to_public_id({}) already exists", to.public_id))),
             Renamed::Done { asset, freed_blobs } => {
@@ -99,6 +101,21 @@ impl LibraryService {
                 Ok(json!({ "result": "ok" }))
             }
         }
+    }
+
+    /// `delete_by_token`: the token is all the proof that is needed.
+    pub async fn delete_by_token(&self, cloud: &Cloud, params: &Params) -> Result<Value, ApiError> {
+        let invalid = || ApiError::BadRequest("Invalid token".to_owned());
+        let token = DeleteToken::read(params.required("token")?).ok_or_else(invalid)?;
+        let keys = self.parts.catalog.api_keys(&cloud.id).await?;
+        let key = keys.into_iter().find(|key| token.holds(key, Timestamp::now())).ok_or_else(invalid)?;
+        let asset = self.parts.library.asset_by_id(&cloud.id, &token.asset).await?;
+        asset.filter(|asset| asset.version == token.version).ok_or_else(invalid)?;
+        let removed = self.parts.library.remove(&Removal::Id(cloud.id.clone(), token.asset)).await?;
+        let removed = removed.ok_or_else(invalid)?;
+        self.after_change(&cloud.id, &removed.freed_blobs).await;
+        self.tell_deleted(&Caller { cloud: cloud.clone(), key }, params, &[removed.asset]).await?;
+        Ok(json!({ "result": "ok" }))
     }
 
     /// The assets that `public_ids` names, in the order given.
@@ -246,7 +263,8 @@ impl LibraryService {
         params: &Params,
     ) -> Result<(Asset, Value), ApiError> {
         let key = self.key(caller, kind, params, "public_id")?;
-        let entries = params::parse_eager(params.text("eager").unwrap_or_default()).map_err(bad)?;
+        let mut entries = params::parse_eager(params.text("eager").unwrap_or_default()).map_err(bad)?;
+        self.expand_eager(&caller.cloud.id, &mut entries).await?;
         for entry in &entries {
             self.parts.eager.check(entry).map_err(|error| ApiError::BadRequest(error.to_string()))?;
         }
@@ -262,7 +280,7 @@ impl LibraryService {
             .filter(|asset| !asset.placeholder)
             .ok_or_else(|| ApiError::missing_resource(key.public_id.as_str()))?;
         if params.is_set("overwrite")? && !entries.is_empty() {
-            let texts = entries.iter().map(|entry| super::deletion::canonical(&entry.transformation));
+            let texts = entries.iter().map(|entry| super::deletion::canonical(&entry.expanded));
             let texts = texts.collect::<Result<Vec<_>, _>>()?;
             let (_, freed) = self.parts.library.delete_derived_of(&asset.id, Some(texts)).await?;
             self.after_change(&caller.cloud.id, &freed).await;
@@ -293,6 +311,8 @@ impl LibraryService {
             eager,
             with_faces: params.is_set("faces")?,
             batch_id,
+            delete_token: None,
+            done: false,
         };
         let Value::Object(mut body) = answer.to_json() else {
             return Err(ApiError::Internal("an answer is no object".to_owned()));

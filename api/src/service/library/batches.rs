@@ -17,12 +17,13 @@ fn missing(id: &str) -> ApiError {
 
 impl LibraryService {
     /// The batch that a call describes.
-    fn read_batch(&self, params: &Params) -> Result<Batch, ApiError> {
+    async fn read_batch(&self, caller: &Caller, params: &Params) -> Result<Batch, ApiError> {
         let text = params.values("transformations").join("|");
-        let entries = params::parse_eager(&text).map_err(|error| ApiError::BadRequest(error.to_string()))?;
+        let mut entries = params::parse_eager(&text).map_err(|error| ApiError::BadRequest(error.to_string()))?;
         if entries.is_empty() {
             return Err(ApiError::missing_param("transformations"));
         }
+        self.expand_eager(&caller.cloud.id, &mut entries).await?;
         for entry in &entries {
             self.parts.eager.check(entry).map_err(|error| ApiError::BadRequest(error.to_string()))?;
         }
@@ -55,7 +56,7 @@ impl LibraryService {
 
     /// `POST /eager_batches`. The same batch that still waits or runs is the answer instead of a second one.
     pub async fn start_batch(&self, caller: &Caller, params: &Params) -> Result<Value, ApiError> {
-        let job = self.read_batch(params)?.job(&caller.cloud.id, self.parts.announcer.now());
+        let job = self.read_batch(caller, params).await?.job(&caller.cloud.id, self.parts.announcer.now());
         let enqueued = self.parts.announcer.queue().enqueue(vec![job]).await?;
         let enqueued = enqueued.first().ok_or_else(|| ApiError::Internal("a batch got no job".to_owned()))?;
         let mut body = self.batch(caller, enqueued.id.as_str()).await?;

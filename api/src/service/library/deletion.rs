@@ -271,7 +271,7 @@ impl LibraryService {
         }
         let (mut success, mut failed) = (Vec::new(), Vec::new());
         for text in given {
-            let other = self.named(caller, &text).await?;
+            let other = self.asset_named(caller, &text).await?;
             let code = match other {
                 Err(code) => code,
                 Ok(None) => "non_existing_ids",
@@ -300,7 +300,7 @@ impl LibraryService {
     }
 
     /// The asset that `image/upload/a` or an asset id names.
-    async fn named(&self, caller: &Caller, text: &str) -> Result<Result<Option<Asset>, &'static str>, ApiError> {
+    async fn asset_named(&self, caller: &Caller, text: &str) -> Result<Result<Option<Asset>, &'static str>, ApiError> {
         let library = &self.parts.library;
         if let Ok(id) = AssetId::new(text) {
             return Ok(Ok(library.asset_by_id(&caller.cloud.id, &id).await?));

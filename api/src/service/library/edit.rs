@@ -1,7 +1,7 @@
 //! Changing what is known of an asset (api.md 3.10 and 4.4).
 
 use super::LibraryService;
-use crate::domain::{Asset, AssetKey, Moderation, Region, Timestamp};
+use crate::domain::{Asset, AssetDetails, AssetKey, Moderation, Region, Timestamp};
 use crate::jobs::events;
 use crate::service::access::Caller;
 use crate::service::call::{ApiError, Params, shown};
@@ -103,6 +103,23 @@ impl Edit {
             },
             display_name,
         })
+    }
+
+    /// What an upload notes of its asset besides the columns.
+    pub fn details(&self, start: AssetDetails) -> AssetDetails {
+        let pending = self.moderation.as_ref().map(|kind| Moderation {
+            kind: kind.clone(),
+            status: "pending".to_owned(),
+            updated_at: Timestamp::now().unix_micros(),
+        });
+        AssetDetails {
+            moderation: pending.into_iter().collect(),
+            access_control: self.access_control.clone().unwrap_or_default(),
+            regions: self.regions.clone().unwrap_or_default(),
+            quality_override: self.quality_override.clone().unwrap_or_default(),
+            headers: self.headers.clone().unwrap_or_default(),
+            ..start
+        }
     }
 
     /// Applies the changes: whether there was one.

@@ -34,6 +34,18 @@ impl MetadataChange {
 }
 
 impl LibraryService {
+    /// The metadata of a new asset: the values of the call, and the defaults of mandatory fields.
+    pub async fn metadata_of_upload(&self, caller: &Caller, params: &Params) -> Result<MetadataChange, ApiError> {
+        let mut change = self.metadata_change(caller, params).await?;
+        for field in self.live_fields(caller).await? {
+            let default = &field.body["default_value"];
+            if field.body["mandatory"] == json!(true) && !default.is_null() && !change.set.contains_key(&field.name) {
+                change.set.insert(field.name.clone(), default.clone());
+            }
+        }
+        Ok(change)
+    }
+
     /// Reads the parameter `metadata` and checks its values. With `clear_invalid` values that do not hold are left out.
     pub async fn metadata_change(&self, caller: &Caller, params: &Params) -> Result<MetadataChange, ApiError> {
         let Some(text) = params.text("metadata") else { return Ok(MetadataChange::default()) };

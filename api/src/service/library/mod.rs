@@ -7,11 +7,17 @@ mod cursor;
 mod deletion;
 mod details;
 mod edit;
+mod fields;
 mod folders;
 mod listing;
+mod long_names;
+mod mappings;
 mod metadata;
+mod presets;
+mod profiles;
 mod settings;
 pub mod tell;
+mod transformations;
 mod triggers;
 pub mod view;
 
@@ -24,13 +30,17 @@ use crate::catalog::library::Library;
 use crate::domain::{Asset, AssetId, AssetKey, BlobKey, Cloud, CloudId, ResourceType};
 use crate::jobs::announce::Announcer;
 use crate::storage::BlobStore;
+use parking_lot::Mutex;
 use serde_json::{Value, json};
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 pub use deletion::Deletion;
-pub use edit::folder_path;
-pub use listing::Listing;
+pub use edit::{Edit, folder_path};
+pub use listing::{Listing, parse_time};
 pub use metadata::MetadataChange;
+pub use presets::{Preset, check_unsigned};
 pub use settings::{CloudSettings, FolderMode};
 pub use view::View;
 
@@ -38,7 +48,12 @@ pub use view::View;
 #[derive(Clone)]
 pub struct LibraryService {
     parts: Arc<Parts>,
+    /// Settings that deliveries ask for, with the time at which they were read.
+    recent: Arc<Mutex<HashMap<CloudId, (Instant, Arc<CloudSettings>)>>>,
 }
+
+/// How old settings may be that deliveries go by.
+const SETTINGS_AGE: Duration = Duration::from_secs(5);
 
 /// What the service works with.
 pub struct Parts {
@@ -64,7 +79,7 @@ pub struct MediaLimits {
 
 impl LibraryService {
     pub fn new(parts: Parts) -> Self {
-        LibraryService { parts: Arc::new(parts) }
+        LibraryService { parts: Arc::new(parts), recent: Arc::default() }
     }
 
     pub fn parts(&self) -> &Parts {
@@ -91,6 +106,18 @@ impl LibraryService {
     /// The settings of a cloud.
     pub async fn settings_of(&self, cloud: &Cloud) -> Result<CloudSettings, ApiError> {
         CloudSettings::load(&*self.parts.catalog, &cloud.id).await
+    }
+
+    /// The settings of a cloud as they were at most five seconds ago: for deliveries, which must not read them every time.
+    pub async fn recent_settings(&self, cloud: &Cloud) -> Result<Arc<CloudSettings>, ApiError> {
+        if let Some((at, settings)) = self.recent.lock().get(&cloud.id)
+            && at.elapsed() < SETTINGS_AGE
+        {
+            return Ok(settings.clone());
+        }
+        let settings = Arc::new(self.settings_of(cloud).await?);
+        self.recent.lock().insert(cloud.id.clone(), (Instant::now(), settings.clone()));
+        Ok(settings)
     }
 
     /// Tells that assets of a cloud changed, and deletes blobs that no row names any longer. Those that cannot be deleted

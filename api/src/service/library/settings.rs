@@ -31,6 +31,8 @@ pub struct CloudSettings {
     pub folder_mode: FolderMode,
     /// Keep every upload as a backup, unless the call says otherwise.
     pub backup: bool,
+    /// Only transformations that are allowed, or in a signed address, are made.
+    pub strict_transformations: bool,
     /// Addresses that are told of every event.
     pub notification_urls: Vec<String>,
 }

@@ -18,6 +18,7 @@ struct Wall {
 
 const SQLITE: &[&str] = &["rusqlite", "libsqlite3_sys"];
 const POSTGRES: &[&str] = &["deadpool_postgres", "tokio_postgres", "postgres"];
+const AWS: &[&str] = &["aws_sdk_s3", "aws_smithy_http_client", "aws_credential_types"];
 const HTTP_AND_SQL: &[&str] = &["axum", "hyper", "tower_http", "rusqlite", "deadpool_postgres", "tokio_postgres"];
 const OUTSIDE_WORLD: &[&str] = &[
     "tokio",
@@ -35,7 +36,7 @@ const WALLS: &[Wall] = &[
     Wall { forbidden: &["naga"], within: &[], except: &["shaders"], in_tests: true },
     Wall { forbidden: &["image"], within: &[], except: &["render/src/codec"], in_tests: false },
     Wall { forbidden: &["axum"], within: &[], except: &["api/src/http"], in_tests: false },
-    Wall { forbidden: &["aws_sdk_s3"], within: &[], except: &["api/src/storage/s3"], in_tests: false },
+    Wall { forbidden: AWS, within: &[], except: &["api/src/storage/s3"], in_tests: false },
     Wall { forbidden: SQLITE, within: &[], except: &["api/src/catalog/sqlite"], in_tests: false },
     Wall { forbidden: POSTGRES, within: &[], except: &["api/src/catalog/postgres"], in_tests: false },
     Wall { forbidden: OUTSIDE_WORLD, within: &["render/src", "shaders/src"], except: &[], in_tests: false },

@@ -14,18 +14,12 @@ mod tables;
 pub use header::Header;
 pub use progressive::Coefficients;
 
+use crate::bands::Band;
 use crate::lanes::{Instructions, Lanes, Portable};
 use bits::Bits;
-use header::ZIGZAG;
+pub(super) use header::ZIGZAG;
 use inverse::{Basis, basis, flat, inverse};
 use std::ops::Range;
-
-/// Rows of one component that a row of units fills.
-pub struct Band<'a> {
-    /// Rows of `stride` samples.
-    pub samples: &'a mut [u8],
-    pub stride: usize,
-}
 
 /// Reads a scan from top to bottom, one row of units at a time.
 pub struct Scan<'a> {

@@ -1,0 +1,201 @@
+//! Where blobs are kept: the keys of a folder or an S3 server, and the same again for a second store.
+
+use super::ConfigError;
+use super::source::Settings;
+use crate::domain::Secret;
+use crate::storage::s3::{Checksums, S3Options, Timing};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Where blobs are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StorageConfig {
+    /// A folder, made when it does not exist.
+    Folder(PathBuf),
+    S3(Box<S3Options>),
+}
+
+/// Names of the keys of one server.
+struct Keys {
+    endpoint: &'static str,
+    bucket: &'static str,
+    region: &'static str,
+    prefix: &'static str,
+    access_key_id: &'static str,
+    secret_access_key: &'static str,
+    path_style: &'static str,
+    checksums: &'static str,
+    timeout_s: &'static str,
+}
+
+const FIRST: Keys = Keys {
+    endpoint: "s3_endpoint",
+    bucket: "s3_bucket",
+    region: "s3_region",
+    prefix: "s3_prefix",
+    access_key_id: "s3_access_key_id",
+    secret_access_key: "s3_secret_access_key",
+    path_style: "s3_path_style",
+    checksums: "s3_checksums",
+    timeout_s: "s3_timeout_s",
+};
+
+const BACKUP: Keys = Keys {
+    endpoint: "backup_s3_endpoint",
+    bucket: "backup_s3_bucket",
+    region: "backup_s3_region",
+    prefix: "backup_s3_prefix",
+    access_key_id: "backup_s3_access_key_id",
+    secret_access_key: "backup_s3_secret_access_key",
+    path_style: "backup_s3_path_style",
+    checksums: "backup_s3_checksums",
+    timeout_s: "backup_s3_timeout_s",
+};
+
+/// The store of all blobs.
+pub(super) fn storage(settings: &Settings, data_dir: &Path) -> Result<StorageConfig, ConfigError> {
+    match settings.text("storage") {
+        "folder" => Ok(StorageConfig::Folder(data_dir.join("blobs"))),
+        "s3" => s3(settings, &FIRST),
+        _ => Err(settings.invalid("storage", "must be folder or s3")),
+    }
+}
+
+/// The store of copies, where there is one.
+pub(super) fn backup(settings: &Settings) -> Result<Option<StorageConfig>, ConfigError> {
+    match settings.text("backup") {
+        "none" => Ok(None),
+        "folder" => match settings.text("backup_folder") {
+            "" => Err(settings.invalid("backup_folder", "must name a folder when backup is folder")),
+            path => Ok(Some(StorageConfig::Folder(PathBuf::from(path)))),
+        },
+        "s3" => s3(settings, &BACKUP).map(Some),
+        _ => Err(settings.invalid("backup", "must be none, folder or s3")),
+    }
+}
+
+fn s3(settings: &Settings, keys: &Keys) -> Result<StorageConfig, ConfigError> {
+    let needed = |key: &'static str| match settings.text(key) {
+        "" => Err(settings.invalid(key, "must be given when blobs are kept on an S3 server")),
+        text => Ok(text.to_owned()),
+    };
+    let endpoint = match settings.text(keys.endpoint).trim_end_matches('/') {
+        "" => None,
+        text => {
+            let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+            let plain = |host: &str| !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_graphic());
+            if !host.is_some_and(|host| plain(host) && !host.contains(['?', '#', '@', '"', '\\'])) {
+                return Err(settings.invalid(keys.endpoint, "must be http://… or https://… without user and query"));
+            }
+            Some(text.to_owned())
+        }
+    };
+    let (bucket, prefix) = (needed(keys.bucket)?, settings.text(keys.prefix).to_owned());
+    if bucket.contains("{cloud}") {
+        return Err(settings.invalid(keys.bucket, "cannot be one for each cloud yet: uploads do not name their cloud"));
+    }
+    S3Options::check_place(&bucket, &prefix)
+        .map_err(|(is_prefix, reason)| settings.invalid(if is_prefix { keys.prefix } else { keys.bucket }, reason))?;
+    let seconds: u64 = settings.parse(keys.timeout_s, "a number of seconds")?;
+    if !(1..=600).contains(&seconds) {
+        return Err(settings.invalid(keys.timeout_s, "must be from 1 to 600"));
+    }
+    Ok(StorageConfig::S3(Box::new(S3Options {
+        path_style: match settings.text(keys.path_style) {
+            "auto" => endpoint.is_some(),
+            _ => settings.parse(keys.path_style, "auto, true or false")?,
+        },
+        endpoint,
+        region: needed(keys.region)?,
+        bucket,
+        prefix,
+        access_key_id: needed(keys.access_key_id)?,
+        secret_access_key: Secret::new(needed(keys.secret_access_key)?),
+        checksums: match settings.text(keys.checksums) {
+            "when_required" => Checksums::WhenRequired,
+            "when_supported" => Checksums::WhenSupported,
+            _ => return Err(settings.invalid(keys.checksums, "must be when_required or when_supported")),
+        },
+        timing: Timing { attempt: Duration::from_secs(seconds), ..Timing::default() },
+    })))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+    use super::super::{Config, ConfigError, machine::Machine};
+    use super::*;
+
+    const SERVER: [(&str, &str); 5] = [
+        ("storage", "s3"),
+        ("s3_endpoint", "https://s3.example.com/"),
+        ("s3_bucket", "pictures"),
+        ("s3_access_key_id", "id"),
+        ("s3_secret_access_key", "ge://heim@x"),
+    ];
+
+    fn load(more: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        let flags = more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let machine = Machine { threads: 3, memory_bytes: 4 << 30, container_bytes: None };
+        Config::from_sources(&flags, &[], None, &machine)
+    }
+
+    fn with(more: &[(&str, &'static str)]) -> Result<Config, ConfigError> {
+        load(&SERVER.iter().chain(more).copied().collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn a_folder_is_the_default() {
+        let config = load(&[]).unwrap();
+        assert_eq!(config.storage, StorageConfig::Folder(PathBuf::from("./tintype-data/blobs")));
+        assert_eq!(config.backup, None);
+        let config = load(&[("backup", "folder"), ("backup_folder", "/mnt/copies")]).unwrap();
+        assert_eq!(config.backup, Some(StorageConfig::Folder(PathBuf::from("/mnt/copies"))));
+    }
+
+    #[test]
+    fn an_s3_server_and_its_secret() {
+        let config = with(&[("s3_prefix", "a/b"), ("s3_timeout_s", "7")]).unwrap();
+        let StorageConfig::S3(options) = &config.storage else { panic!("{:?}", config.storage) };
+        assert_eq!(options.endpoint.as_deref(), Some("https://s3.example.com"));
+        assert!(options.path_style);
+        assert_eq!((&*options.bucket, &*options.prefix, &*options.region), ("pictures", "a/b", "us-east-1"));
+        assert_eq!(options.secret_access_key.expose(), "ge://heim@x");
+        assert_eq!(options.timing.attempt, Duration::from_secs(7));
+        let shown = format!("{config:?}\n{}", config.print());
+        assert!(!shown.contains("heim"), "{shown}");
+        assert!(shown.contains("s3_secret_access_key = \"***\""), "{shown}");
+        assert!(shown.contains("s3_bucket = \"pictures\""), "{shown}");
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (key, value) in [
+            ("storage", "tape"),
+            ("s3_bucket", ""),
+            ("s3_bucket", "a b"),
+            ("s3_bucket", "pictures-{cloud}"),
+            ("s3_prefix", "../x"),
+            ("s3_endpoint", "s3.example.com"),
+            ("s3_endpoint", "https://id:secret@s3.example.com"),
+            ("s3_access_key_id", ""),
+            ("s3_secret_access_key", ""),
+            ("s3_region", ""),
+            ("s3_path_style", "perhaps"),
+            ("s3_checksums", "md4"),
+            ("s3_timeout_s", "0"),
+            ("backup", "tape"),
+            ("backup_folder", ""),
+        ] {
+            let found = match key {
+                "backup_folder" => with(&[("backup", "folder"), (key, value)]),
+                _ => with(&[(key, value)]),
+            };
+            match found {
+                Err(ConfigError::InvalidValue { key: named, .. }) => assert_eq!(named, key),
+                other => panic!("{key}={value}: {other:?}"),
+            }
+        }
+        assert!(matches!(load(&[("backup", "s3")]), Err(ConfigError::InvalidValue { key: "backup_s3_bucket", .. })));
+    }
+}

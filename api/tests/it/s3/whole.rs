@@ -1,0 +1,68 @@
+//! The whole server with its blobs on an S3 server.
+
+use super::proxy::{Mode, Proxy};
+use super::{SECRET, bucket, server};
+use crate::whole_app::{CHELSEA, ROCKET, WholeApp};
+use std::collections::BTreeMap;
+use tintype_api::app::{open_backup, open_store};
+use tintype_api::config::Config;
+use tintype_api::config::machine::Machine;
+
+/// The flags of a server that keeps its blobs there.
+fn flags<'a>(endpoint: &'a str, bucket: &'a str, copies: &'a str) -> Vec<(&'static str, &'a str)> {
+    vec![
+        ("storage", "s3"),
+        ("s3_endpoint", endpoint),
+        ("s3_bucket", bucket),
+        ("s3_access_key_id", "test"),
+        ("s3_secret_access_key", SECRET),
+        ("s3_timeout_s", "60"),
+        ("backup", "s3"),
+        ("backup_s3_endpoint", endpoint),
+        ("backup_s3_bucket", copies),
+        ("backup_s3_prefix", "copies"),
+        ("backup_s3_access_key_id", "test"),
+        ("backup_s3_secret_access_key", SECRET),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn uploads_and_delivers_and_outlives_an_outage() {
+    let Some(server) = server() else { return };
+    let (bucket, proxy) = (bucket(&server), Proxy::before(&server).await);
+    let url = proxy.url();
+    let flags = flags(&url, &bucket, &bucket);
+    let given: BTreeMap<String, String> =
+        flags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    let config = Config::from_sources(&given, &[], None, &Machine::detect()).unwrap();
+    assert_eq!(open_backup(&config).await.unwrap().unwrap().kind(), "s3");
+    let blobs = open_store(&config).await.unwrap();
+    assert_eq!(blobs.kind(), "s3");
+
+    let mut app = WholeApp::start_over(blobs, &flags).await;
+    app.upload("rocket.jpg", ROCKET, &[("public_id", "rocket")]).await;
+    app.upload("chelsea.png", CHELSEA, &[("public_id", "chelsea")]).await;
+    let original = app.get("/demo/image/upload/rocket.jpg").await;
+    assert_eq!(original.status, 200, "{}", original.text());
+    assert!(original.body == ROCKET);
+    let path = "/demo/image/upload/c_fill,w_100,h_80/chelsea.png";
+    let small = app.get(path).await;
+    assert_eq!(small.status, 200, "{}", small.text());
+    app.derived("chelsea", 1).await;
+
+    // Another process finds originals and derived pictures.
+    app.restart().await;
+    assert!(app.get("/demo/image/upload/rocket.jpg").await.body == ROCKET);
+    assert!(app.get(path).await.body == small.body);
+    assert_eq!(app.renders().await, 0, "the derived picture was kept");
+
+    app.restart().await;
+    proxy.set(Mode::Answer(503, "SlowDown"));
+    let failed = app.get("/demo/image/upload/rocket.jpg").await;
+    assert!(failed.status.is_server_error(), "{}", failed.status);
+    assert!(!failed.text().contains(SECRET));
+    proxy.set(Mode::Pass);
+    assert!(app.get("/demo/image/upload/rocket.jpg").await.body == ROCKET);
+    app.upload("rocket.jpg", ROCKET, &[("public_id", "after")]).await;
+    assert!(app.get("/demo/image/upload/after.jpg").await.body == ROCKET);
+}
