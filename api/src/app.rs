@@ -14,6 +14,18 @@ use crate::fetch::{RemoteClient, SetupError};
 use crate::heap;
 use crate::http::serve::{ConnectionLimits, serve};
 use crate::http::{HttpState, MetricsText, router};
+use crate::jobs::announce::Announcer;
+use crate::jobs::batch::BatchHandler;
+use crate::jobs::clock::Clock as JobClock;
+use crate::jobs::eager::EagerHandler;
+use crate::jobs::explicit::ExplicitHandler;
+use crate::jobs::handler::Handler;
+use crate::jobs::metrics::JobMetrics;
+use crate::jobs::notify::{NoNotifier, Notifier};
+use crate::jobs::queue::JobQueue;
+use crate::jobs::webhook::WebhookHandler;
+use crate::jobs::worker::{Lane, Worker, WorkerSettings};
+use crate::jobs::{EAGER, EAGER_BATCH, EXPLICIT, WEBHOOK};
 use crate::pipeline_files::PipelineFiles;
 use crate::probe;
 use crate::service::deliver::{Delivery, DeliveryCache, DeliverySettings};
@@ -36,6 +48,7 @@ use tintype_render::gpu::{Clock, GpuOptions};
 use tintype_render::plan::facts::Profile;
 use tintype_scheduler::{Config as SchedulerConfig, Scheduler};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 /// What a client is told when the server is full.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
@@ -212,8 +225,23 @@ pub struct App {
     keeper: Arc<DerivedKeeper>,
     meter: Arc<Meter>,
     uploads: UploadService,
+    worker: Arc<Worker>,
     state: HttpState,
     renderer: String,
+}
+
+/// What connects a server to the world outside of its stores.
+#[derive(Clone)]
+pub struct Outside {
+    pub notifier: Arc<dyn Notifier>,
+    /// The time that jobs go by.
+    pub clock: JobClock,
+}
+
+impl Default for Outside {
+    fn default() -> Self {
+        Outside { notifier: Arc::new(NoNotifier), clock: JobClock::system() }
+    }
 }
 
 impl App {
@@ -237,7 +265,22 @@ impl App {
         blobs: Arc<dyn BlobStore>,
         chosen: Choice,
     ) -> Result<App, AppError> {
+        let outside =
+            Outside { notifier: Arc::new(RemoteClient::new(config.remote.fetch_settings()?)?), ..Outside::default() };
+        Self::assemble_with(config, records, blobs, chosen, outside).await
+    }
+
+    /// As [`App::assemble`], with another outside.
+    pub async fn assemble_with(
+        config: Config,
+        records: Records,
+        blobs: Arc<dyn BlobStore>,
+        chosen: Choice,
+        outside: Outside,
+    ) -> Result<App, AppError> {
         let Records { catalog, library } = records;
+        let queue = JobQueue::new(library.clone(), outside.clock.clone());
+        let announcer = Announcer::new(catalog.clone(), queue.clone());
         let limits = limits(&config);
         let detector = FaceDetector::new().map_err(|error| AppError::Renderer(error.to_string()))?;
         let memory = config.memory(chosen.backend.is_some());
@@ -281,6 +324,7 @@ impl App {
             blobs: blobs.clone(),
             eager: eager.clone(),
             changed: changed.clone(),
+            announcer,
             public_base_url: config.http.public_base_url.clone(),
             limits: library::MediaLimits {
                 max_upload_bytes: config.http.max_upload_bytes,
@@ -321,6 +365,10 @@ impl App {
             },
         )
         .with_remote(RemoteClient::new(config.remote.fetch_settings()?)?);
+        let job_metrics = Arc::new(JobMetrics::new(outside.clock));
+        let settings = WorkerSettings { lease: config.jobs.lease, ..WorkerSettings::default() };
+        let lanes = lanes(&config, &catalog, &library, &outside.notifier);
+        let worker = Arc::new(Worker::new(queue, lanes, settings, job_metrics.clone()));
         let renderer = chosen.reason.clone();
         let state = HttpState {
             upload: uploads.clone(),
@@ -333,6 +381,7 @@ impl App {
                 cache,
                 memory,
                 keeper: keeper.clone(),
+                jobs: job_metrics,
                 upgrades: upgrades.clone(),
                 renderer: renderer.clone(),
             }),
@@ -349,6 +398,7 @@ impl App {
             keeper,
             meter,
             uploads,
+            worker,
             state,
             renderer,
         })
@@ -367,6 +417,11 @@ impl App {
     /// Records the uses of derived pictures and removes those that are too many, as a running server does now and then.
     pub async fn tidy_derived(&self) {
         self.keeper.tidy().await;
+    }
+
+    /// Runs jobs of this server's catalog.
+    pub fn worker(&self) -> &Arc<Worker> {
+        &self.worker
     }
 
     /// The second store, where there is one.
@@ -397,6 +452,11 @@ impl App {
             None => println!("blobs: {}", self.blobs.kind()),
         }
         println!("listening on http://{address}");
+        let (stop_jobs, jobs_stopped) = watch::channel(false);
+        let jobs = tokio::spawn({
+            let worker = self.worker.clone();
+            async move { worker.run(jobs_stopped).await }
+        });
         tokio::spawn(Meter::run(Arc::downgrade(&self.meter), self.catalog.clone()));
         let sweeper = tokio::spawn(sweep(self.catalog.clone(), self.deriver.clone(), self.keeper.clone()));
         let copies = self.backup.as_ref().map(|backup| backup.copies().clone());
@@ -407,6 +467,10 @@ impl App {
             serve(listener, router(self.state), deliver, ConnectionLimits { grace: GRACE, ..Default::default() }, stop);
         let result = served.await.map_err(AppError::Serve);
         tracing::info!("stopping");
+        stop_jobs.send_replace(true);
+        if let Err(error) = jobs.await {
+            tracing::error!(%error, "the worker stopped");
+        }
         self.scheduler.shutdown(GRACE).await;
         self.upgrades.settle().await;
         self.deriver.settle().await;
@@ -418,6 +482,60 @@ impl App {
         self.meter.flush(self.catalog.as_ref()).await;
         result
     }
+}
+
+impl App {
+    /// Runs jobs, and serves nothing, until the process is told to stop.
+    pub async fn run_worker(self) -> Result<(), AppError> {
+        println!("renderer: {}", self.renderer);
+        println!("catalog: {}, data in {}", self.catalog.kind(), self.config.data_dir.display());
+        println!("working");
+        tokio::spawn(Meter::run(Arc::downgrade(&self.meter), self.catalog.clone()));
+        let (stop, stopped) = watch::channel(false);
+        let jobs = self.worker.run(stopped);
+        tokio::pin!(jobs);
+        tokio::select! {
+            () = stop_signal() => {
+                tracing::info!("stopping");
+                stop.send_replace(true);
+                jobs.await;
+            }
+            () = &mut jobs => {}
+        }
+        self.scheduler.shutdown(GRACE).await;
+        self.deriver.settle().await;
+        self.meter.flush(self.catalog.as_ref()).await;
+        Ok(())
+    }
+}
+
+/// Webhooks that are under way at once.
+const N_WEBHOOKS: usize = 16;
+/// Batches that run at once.
+const N_BATCHES: usize = 2;
+
+/// What a worker does: renderings, calls to other servers and batches do not wait for each other.
+fn lanes(
+    config: &Config,
+    catalog: &Arc<dyn Catalog>,
+    library: &LibraryService,
+    notifier: &Arc<dyn Notifier>,
+) -> Vec<Lane> {
+    let workers = config.jobs.workers;
+    if workers == 0 {
+        return Vec::new();
+    }
+    let lane = |slots, handlers: Vec<(_, Arc<dyn Handler>)>| Lane { slots, handlers: handlers.into_iter().collect() };
+    let eager = EagerHandler::new(library.clone());
+    let explicit = ExplicitHandler::new(library.clone());
+    let webhook = WebhookHandler::new(catalog.clone(), notifier.clone());
+    // Two assets for each thread keep it busy while others are read and written.
+    let batch = BatchHandler::new(library.clone(), config.render.threads.saturating_mul(2));
+    vec![
+        lane(workers, vec![(EAGER, Arc::new(eager)), (EXPLICIT, Arc::new(explicit))]),
+        lane(N_WEBHOOKS, vec![(WEBHOOK, Arc::new(webhook))]),
+        lane(N_BATCHES, vec![(EAGER_BATCH, Arc::new(batch))]),
+    ]
 }
 
 /// Keeps derived pictures below their limit, and deletes blobs that no row names any longer, also those that a crash left.
@@ -479,6 +597,7 @@ struct Metrics {
     scheduler: Arc<Scheduler>,
     cache: DeliveryCache,
     keeper: Arc<DerivedKeeper>,
+    jobs: Arc<JobMetrics>,
     upgrades: Arc<Upgrades>,
     memory: MemoryBudget,
     renderer: String,
@@ -495,6 +614,7 @@ impl MetricsText for Metrics {
         for (part, bytes) in self.memory.parts() {
             text += &format!("tintype_memory_budget_bytes{{part=\"{part}\"}} {bytes}\n");
         }
+        text += &self.jobs.render();
         text += "# HELP tintype_url_cache_bytes Bytes of finished answers in memory.\n";
         text += "# TYPE tintype_url_cache_bytes gauge\n";
         text += &format!("tintype_url_cache_bytes {}\n", self.cache.bytes());

@@ -1,8 +1,10 @@
-//! The command line: `serve`, `render`, `explain`, `doctor`, `bench`, `config`.
+//! The command line: `serve`, `worker`, `jobs`, `eager`, `render`, `explain`, `doctor`, `bench`, `config`.
 
 mod adapters;
 mod bench;
+mod eager;
 mod explain;
+mod jobs;
 mod local;
 
 use crate::app::{self, App, AppError};
@@ -19,6 +21,9 @@ pub fn main() -> ExitCode {
     let matches = command().get_matches();
     let outcome = match matches.subcommand() {
         Some(("serve", flags)) => serve(flags),
+        Some(("worker", flags)) => worker(flags),
+        Some(("jobs", arguments)) => jobs::jobs(arguments),
+        Some(("eager", arguments)) => eager::eager(arguments),
         Some(("render", arguments)) => local::render(arguments),
         Some(("explain", arguments)) => explain::explain(arguments),
         Some(("doctor", flags)) => doctor(flags),
@@ -75,6 +80,9 @@ pub fn command() -> Command {
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(configured("serve", "Serve uploads and pictures over HTTP"))
+        .subcommand(configured("worker", "Do the work in the background of a server, without HTTP"))
+        .subcommand(jobs::command())
+        .subcommand(eager::command())
         .subcommand(
             Command::new("render")
                 .about("Transform one local file")
@@ -185,6 +193,14 @@ fn serve(flags: &ArgMatches) -> Result<(), String> {
     start_log(&config.log)?;
     heap::set_up(config.render.threads);
     runtime()?.block_on(async { App::open(config).await?.run().await }).map_err(|error: AppError| error.to_string())
+}
+
+fn worker(flags: &ArgMatches) -> Result<(), String> {
+    let mut config = load(flags)?;
+    start_log(&config.log)?;
+    config.jobs.workers = config.jobs.workers.max(1);
+    let work = async { App::open(config).await?.run_worker().await };
+    runtime()?.block_on(work).map_err(|error: AppError| error.to_string())
 }
 
 fn start_log(config: &LogConfig) -> Result<(), String> {

@@ -114,6 +114,15 @@ pub struct CacheConfig {
     pub provisional_max_age: Duration,
 }
 
+/// Work in the background.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobsConfig {
+    /// Jobs of the kind that renders which run at once; 0 leaves all jobs to other processes.
+    pub workers: usize,
+    /// For how long a job is held without a sign of life of its worker.
+    pub lease: Duration,
+}
+
 /// Logging.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogConfig {
@@ -138,6 +147,7 @@ pub struct Config {
     pub scheduler: SchedulerConfig,
     pub cache: CacheConfig,
     pub remote: RemoteConfig,
+    pub jobs: JobsConfig,
     pub log: LogConfig,
     settings: Settings,
 }
@@ -215,6 +225,10 @@ impl Config {
                 ),
             },
             remote: RemoteConfig::read(&settings)?,
+            jobs: JobsConfig {
+                workers: settings.parse("workers", "a number of jobs")?,
+                lease: Duration::from_secs(settings.parse("job_lease_s", "a number of seconds")?),
+            },
             log: LogConfig {
                 filter: settings.text("log").to_owned(),
                 format: settings.parse("log_format", "text or json")?,
@@ -256,6 +270,8 @@ impl Config {
             "unversioned_max_age_s",
             "must be at most 31536000",
         )?;
+        check(self.jobs.workers <= 1024, "workers", "must be at most 1024")?;
+        check((1..=3600).contains(&self.jobs.lease.as_secs()), "job_lease_s", "must be from 1 to 3600")?;
         check(
             self.cache.provisional_max_age.as_secs() <= 3600,
             "provisional_max_age_s",

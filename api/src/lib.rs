@@ -11,6 +11,7 @@ pub mod domain;
 pub mod fetch;
 pub mod heap;
 pub mod http;
+pub mod jobs;
 pub mod pipeline_files;
 pub mod probe;
 pub mod search;

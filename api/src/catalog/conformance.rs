@@ -5,6 +5,7 @@ mod assets;
 mod clouds;
 mod derived;
 mod eviction;
+mod jobs;
 mod library;
 mod persistence;
 mod search;
@@ -36,6 +37,7 @@ where
     usage::run(&catalog).await;
     library::run(&*catalog, &library).await;
     search::run(&*catalog, &library).await;
+    jobs::run(&*catalog, &library).await;
 }
 
 /// A point in time that both catalogs must keep to the microsecond.

@@ -151,6 +151,12 @@ pub const KEYS: &[Key] = &[
     key("remote_connections", "64", "Most fetches at once."),
     key("remote_connections_per_host", "16", "Most fetches at once from one host."),
     key("remote_ca_file", "", "File of further trusted authorities for https, as PEM. Default: the public ones only."),
+    key(
+        "workers",
+        "4",
+        "Jobs that render in the background at once. 0: none here; `tintype worker` does them in processes of its own.",
+    ),
+    key("job_lease_s", "30", "How long a job waits for a worker that gives no sign of life before another takes it."),
     key("log", "info", "Least level that is logged, or a filter such as tintype_api=debug."),
     key("log_format", "text", "text or json."),
 ];

@@ -67,6 +67,10 @@ hex_id!(
     /// Identity of stored bytes; where they lie is the blob store's business, see `storage::path_of`.
     BlobKey, "blob key", 16
 );
+hex_id!(
+    /// Identity of a job.
+    JobId, "job id", 16
+);
 
 impl BlobKey {
     /// Characters at the end of a key that tell its cloud: the first ones of the cloud's id.

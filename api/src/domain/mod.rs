@@ -4,6 +4,7 @@ mod account;
 mod asset;
 mod derived;
 mod ids;
+mod job;
 mod time;
 mod usage;
 
@@ -13,7 +14,8 @@ pub use asset::{
     PixelSize, PublicId, Region, ResourceType,
 };
 pub use derived::{Derived, DerivedKey};
-pub use ids::{AssetId, BlobKey, CloudId, VersionId};
+pub use ids::{AssetId, BlobKey, CloudId, JobId, VersionId};
+pub use job::{Job, JobKind, JobState, NewJob};
 pub use time::{Day, Timestamp};
 pub use usage::{Usage, UsageDelta};
 

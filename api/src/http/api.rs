@@ -2,13 +2,14 @@
 //! matched part by part (api.md 7).
 
 use super::HttpState;
+use super::background;
 use super::error::HttpError;
 use super::form;
 use super::upload::{self, json_response, refuse};
 use crate::domain::{AssetKey, PublicId};
 use crate::service::access::{self, AccessError, Caller};
 use crate::service::call::{self, ApiError, Params};
-use crate::service::library::{Deletion, LibraryService, Listing};
+use crate::service::library::{Deletion, LibraryService, Listing, tell};
 use crate::service::params as upload_params;
 use crate::service::upload::UploadKind;
 use axum::body::Body;
@@ -168,6 +169,7 @@ async fn action_call(
         ));
     }
     let caller = &caller;
+    tell::check_urls(params)?;
     if (root, action) == ("asset", &["destroy"]) {
         return Ok(library.destroy(caller, None, params).await?);
     }
@@ -221,6 +223,7 @@ async fn admin(
     rest: &[&str],
 ) -> Result<Option<Value>, ApiError> {
     let library = &state.library;
+    tell::check_urls(params)?;
     let value = match (method.as_str(), rest) {
         ("GET", ["ping"]) => {
             library.parts().catalog.ping().await?;
@@ -231,6 +234,9 @@ async fn admin(
         ("GET", ["usage", date]) => library.usage(caller, Some(date)).await?,
         ("GET", ["tags", kind]) => library.tags(caller, call::resource_type(kind)?, params).await?,
         ("DELETE", ["derived_resources"]) => library.delete_derived(caller, params).await?,
+        (_, ["triggers" | "eager_batches", ..]) => {
+            return background::answer(library, method, caller, params, rest).await;
+        }
         (_, ["resources", rest @ ..]) => return resources(state, method, caller, params, rest).await,
         (_, ["folders", rest @ ..]) => return folders(state, method, caller, params, rest).await,
         _ => return definitions(library, method, caller, params, rest).await,

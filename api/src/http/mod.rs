@@ -1,6 +1,7 @@
 //! HTTP: routes, limits and headers. The only folder that knows axum.
 
 pub mod api;
+pub mod background;
 pub mod body;
 pub mod data_uri;
 pub mod delivery;

@@ -14,7 +14,24 @@ use serde_json::{Map, Value, json};
 #[derive(Debug)]
 pub struct EagerAnswer {
     pub entry: EagerEntry,
-    pub result: Result<EagerPicture, DeliveryError>,
+    pub state: EagerState,
+}
+
+/// What became of an eager picture.
+#[derive(Debug)]
+pub enum EagerState {
+    Done(EagerPicture),
+    Failed(DeliveryError),
+    /// It is rendered after the answer.
+    Processing {
+        batch_id: String,
+    },
+}
+
+impl From<Result<EagerPicture, DeliveryError>> for EagerState {
+    fn from(result: Result<EagerPicture, DeliveryError>) -> Self {
+        result.map_or_else(EagerState::Failed, EagerState::Done)
+    }
 }
 
 /// An acknowledged upload.
@@ -28,6 +45,8 @@ pub struct UploadAnswer {
     pub eager: Vec<EagerAnswer>,
     /// Whether the caller asked for the faces.
     pub with_faces: bool,
+    /// The client's name of the call, or ours where it is not done with the answer.
+    pub batch_id: Option<String>,
     /// With this a browser may take the upload back.
     pub delete_token: Option<String>,
     /// Whether this call completed a file that came in parts.
@@ -107,7 +126,10 @@ impl UploadAnswer {
             put("faces", view::regions(&asset.face_coordinates));
         }
         if !self.eager.is_empty() {
-            put("eager", Value::Array(self.eager.iter().map(|eager| self.eager_json(eager)).collect()));
+            put("eager", Value::Array(self.eager.iter().map(|eager| eager_entry(&self.view, asset, eager)).collect()));
+        }
+        if let Some(batch_id) = &self.batch_id {
+            put("batch_id", json!(batch_id));
         }
         if let Some(token) = &self.delete_token {
             put("delete_token", json!(token));
@@ -118,39 +140,47 @@ impl UploadAnswer {
         }
         body.into()
     }
+}
 
-    fn eager_json(&self, EagerAnswer { entry, result }: &EagerAnswer) -> Value {
-        let extension = match entry.extension {
-            EagerExtension::Original => Some(self.asset.format.as_str()),
-            EagerExtension::Named(format) => Some(format.extension()),
-            EagerExtension::None => None,
-        };
-        let url = self.view.url(&self.asset, &entry.transformation, extension);
-        match result {
-            Ok(picture) => json!({
+/// One entry of `eager`, in answers and in notifications.
+pub fn eager_entry(view: &View, asset: &Asset, EagerAnswer { entry, state }: &EagerAnswer) -> Value {
+    let extension = match entry.extension {
+        EagerExtension::Original => Some(asset.format.as_str()),
+        EagerExtension::Named(format) => Some(format.extension()),
+        EagerExtension::None => None,
+    };
+    let url = view.url(asset, &entry.transformation, extension);
+    match state {
+        EagerState::Done(picture) => json!({
+            "transformation": entry.given,
+            "width": picture.width,
+            "height": picture.height,
+            "bytes": picture.bytes,
+            "format": picture.format,
+            "url": url,
+            "secure_url": url,
+        }),
+        EagerState::Processing { batch_id } => json!({
+            "transformation": entry.given,
+            "status": "processing",
+            "batch_id": batch_id,
+            "url": url,
+            "secure_url": url,
+        }),
+        EagerState::Failed(error) => {
+            // The upload itself is durable, so it is answered; the texts of our own faults stay in the log.
+            let reason = match error {
+                DeliveryError::Internal(_) => "Internal error".to_owned(),
+                DeliveryError::Render(error) if error.is_internal() => "Internal error".to_owned(),
+                other => other.to_string(),
+            };
+            json!({
                 "transformation": entry.given,
-                "width": picture.width,
-                "height": picture.height,
-                "bytes": picture.bytes,
-                "format": picture.format,
+                "status": "failed",
+                "reason": reason,
                 "url": url,
                 "secure_url": url,
-            }),
-            Err(error) => {
-                // The upload itself is durable, so it is answered; the texts of our own faults stay in the log.
-                let reason = match error {
-                    DeliveryError::Internal(_) => "Internal error".to_owned(),
-                    DeliveryError::Render(error) if error.is_internal() => "Internal error".to_owned(),
-                    other => other.to_string(),
-                };
-                json!({
-                    "transformation": entry.given,
-                    "status": "failed",
-                    "reason": reason,
-                    "url": url,
-                    "secure_url": url,
-                })
-            }
+            })
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::auth::signature::list_name;
 use crate::domain::{AccessMode, DeliveryType, Region};
+use crate::jobs::announce::check_url;
 use std::collections::BTreeMap;
 use tintype_render::language::Format;
 
@@ -43,6 +44,10 @@ const KNOWN: &[&str] = &[
     "face_coordinates",
     "custom_coordinates",
     "upload_preset",
+    "eager_async",
+    "eager_notification_url",
+    "notification_url",
+    "batch_id",
     "asset_folder",
     "use_asset_folder_as_public_id_prefix",
     "display_name",
@@ -63,11 +68,7 @@ const KNOWN: &[&str] = &[
 /// Parameters of the real service that are not built. They are refused rather than ignored, unless they ask for nothing.
 const UNSUPPORTED: &[&str] = &[
     "unique_display_name",
-    "eager_async",
-    "eager_notification_url",
     "async",
-    "notification_url",
-    "batch_id",
     "colors",
     "phash",
     "exif",
@@ -156,6 +157,14 @@ pub struct UploadParams {
     pub face_coordinates: Vec<Region>,
     pub custom_coordinates: Vec<Region>,
     pub upload_preset: Option<String>,
+    /// Whether eager pictures are rendered after the answer.
+    pub eager_async: bool,
+    /// Who is told of eager pictures that are rendered after the answer, instead of `notification_url`.
+    pub eager_notification_url: Option<String>,
+    /// Who is told of the upload, instead of those whom the cloud tells.
+    pub notification_url: Option<String>,
+    /// The client's name of the call: answers and notifications repeat it.
+    pub batch_id: Option<String>,
     pub use_asset_folder_as_public_id_prefix: bool,
     pub use_filename_as_display_name: bool,
     pub access_mode: AccessMode,
@@ -197,6 +206,13 @@ impl UploadParams {
                 _ => Err(invalid(name, value)),
             },
         };
+        let url = |name: &'static str| match values.get(name) {
+            Some(url) => match check_url(name, url) {
+                Ok(()) => Ok(Some(url.clone())),
+                Err(_) => Err(invalid(name, url)),
+            },
+            None => Ok(None),
+        };
         Ok(UploadParams {
             public_id: text("public_id"),
             folder: text("folder"),
@@ -227,6 +243,10 @@ impl UploadParams {
             face_coordinates: regions("face_coordinates", values.get("face_coordinates"))?,
             custom_coordinates: regions("custom_coordinates", values.get("custom_coordinates"))?,
             upload_preset: text("upload_preset"),
+            eager_async: flag("eager_async", false)?,
+            eager_notification_url: url("eager_notification_url")?,
+            notification_url: url("notification_url")?,
+            batch_id: text("batch_id"),
             use_asset_folder_as_public_id_prefix: flag("use_asset_folder_as_public_id_prefix", false)?,
             use_filename_as_display_name: flag("use_filename_as_display_name", false)?,
             access_mode: match values.get("access_mode") {

@@ -1,10 +1,11 @@
 //! An upload from proof to acknowledgement: verify, make the bytes durable, inspect, record, render eagerly, answer.
 
 use super::access::{self, AccessError, Caller};
-use super::answer::{EagerAnswer, UploadAnswer};
+use super::answer::{EagerAnswer, EagerState, UploadAnswer};
 use super::call::{ApiError, Params};
 use super::chunked::PartError;
 use super::delete_token;
+use super::library::tell::new_batch_id;
 use super::library::{CloudSettings, Edit, FolderMode, LibraryService, MetadataChange, check_unsigned, view};
 use super::naming::{self, InvalidPublicId};
 use super::params::{self, ParamError, UploadParams};
@@ -19,6 +20,8 @@ use crate::domain::{
     ResourceType, Timestamp,
 };
 use crate::fetch::{FetchError, RemoteClient};
+use crate::jobs::announce::Occasion;
+use crate::jobs::{eager, events};
 use crate::storage::{BlobStore, StorageError};
 use md5::{Digest, Md5};
 use std::fmt;
@@ -470,11 +473,19 @@ impl Parts {
         drop(permit);
         let is_image = put.asset.key.resource_type == ResourceType::Image;
         let entries: &[_] = if put.outcome == PutOutcome::Existing || !is_image { &[] } else { &params.eager };
-        let rendered =
-            if entries.is_empty() { Vec::new() } else { self.eager.render(&caller.cloud, &put.asset, entries).await };
-        let eager = entries.iter().cloned().zip(rendered).map(|(entry, result)| EagerAnswer { entry, result });
-        let eager = eager.collect();
-        self.answer(&accepted, put.asset, put.outcome, eager).await
+        let states: Vec<EagerState> = match (entries.is_empty(), params.eager_async) {
+            (true, _) => Vec::new(),
+            (false, false) => {
+                let rendered = self.eager.render(&caller.cloud, &put.asset, entries).await;
+                rendered.into_iter().map(EagerState::from).collect()
+            }
+            (false, true) => {
+                let batch_id = params.batch_id.clone().unwrap_or_else(new_batch_id);
+                entries.iter().map(|_| EagerState::Processing { batch_id: batch_id.clone() }).collect()
+            }
+        };
+        let eager = entries.iter().cloned().zip(states).map(|(entry, state)| EagerAnswer { entry, state });
+        self.answer(&accepted, put.asset, put.outcome, eager.collect()).await
     }
 
     /// Everything that can be refused before the file is looked at.
@@ -671,8 +682,9 @@ impl Parts {
         eager: Vec<EagerAnswer>,
     ) -> Result<UploadAnswer, UploadError> {
         let Accepted { caller, params, .. } = accepted;
+        let pending = pending_batch(&eager).map(str::to_owned);
         let token = params.return_delete_token && outcome != PutOutcome::Existing;
-        Ok(UploadAnswer {
+        let answer = UploadAnswer {
             view: self.library.view(caller).await?,
             key: caller.key.clone(),
             delete_token: token.then(|| delete_token::issue(&asset, &caller.key, Timestamp::now())),
@@ -680,7 +692,38 @@ impl Parts {
             outcome,
             eager,
             with_faces: params.faces,
+            batch_id: pending.or_else(|| params.batch_id.clone()),
             done: false,
-        })
+        };
+        self.announce(&answer, params).await.map_err(|error| UploadError::Internal(error.to_string()))?;
+        Ok(answer)
     }
+
+    /// Records in one transaction who is told of an upload, and the pictures that are rendered after the answer.
+    async fn announce(&self, answer: &UploadAnswer, params: &UploadParams) -> Result<(), ApiError> {
+        let announcer = &self.library.parts().announcer;
+        let occasion = Occasion {
+            cloud: answer.asset.key.cloud.clone(),
+            key: answer.key.key.clone(),
+            url: params.notification_url.clone(),
+            batch_id: answer.batch_id.clone(),
+            at: announcer.now(),
+        };
+        let event = events::uploaded(&answer.asset, &answer.to_json());
+        let mut jobs = announcer.jobs(&occasion, &event).await?;
+        if let Some(batch_id) = pending_batch(&answer.eager) {
+            let url = params.eager_notification_url.clone().or(occasion.url.clone());
+            let occasion = Occasion { url, ..occasion };
+            jobs.push(eager::job(&occasion, &answer.asset, &params.eager, batch_id));
+        }
+        announcer.enqueue(jobs).await
+    }
+}
+
+/// The id under which eager pictures are rendered after the answer, if any are.
+pub fn pending_batch(eager: &[EagerAnswer]) -> Option<&str> {
+    eager.iter().find_map(|answer| match &answer.state {
+        EagerState::Processing { batch_id } => Some(batch_id.as_str()),
+        _ => None,
+    })
 }

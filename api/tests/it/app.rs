@@ -20,6 +20,9 @@ use tintype_api::catalog::library::Library;
 use tintype_api::catalog::sqlite::SqliteCatalog;
 use tintype_api::domain::{ApiKey, Cloud, CloudName, Timestamp};
 use tintype_api::http::{HttpState, MetricsText, router};
+use tintype_api::jobs::announce::Announcer;
+use tintype_api::jobs::clock::Clock;
+use tintype_api::jobs::queue::JobQueue;
 use tintype_api::service::library::{self, LibraryService};
 use tintype_api::service::upload::{UploadService, UploadSettings};
 use tower::ServiceExt;
@@ -109,12 +112,15 @@ impl TestApp {
         };
         let folder = tempfile::tempdir().unwrap();
         let records = SqliteCatalog::open(&folder.path().join("library.sqlite"), [7; 32]).await.unwrap();
+        let records = Library::from(Arc::new(records));
+        let announcer = Announcer::new(catalog.clone(), JobQueue::new(records.clone(), Clock::system()));
         let library = LibraryService::new(library::Parts {
             catalog: catalog.clone(),
-            library: Library::from(Arc::new(records)),
+            library: records,
             blobs: Arc::new(blobs.clone()),
             eager: Arc::new(TestEager),
             changed: Arc::new(|_| {}),
+            announcer,
             public_base_url: "http://localhost:8080".to_owned(),
             limits: library::MediaLimits { max_upload_bytes: MAX_UPLOAD_BYTES, max_pixels: 1_000_000 },
         });

@@ -9,6 +9,8 @@ mod derived;
 mod filter;
 mod folder_search;
 mod folders;
+mod job_lists;
+pub(super) mod jobs;
 mod labels;
 mod relations;
 pub(super) mod removal;
@@ -29,6 +31,8 @@ pub use derived::{DerivedCursor, DerivedOf, DerivedPage};
 pub use filter::{AssetFilter, LibraryCursor, LibraryPage, Selection};
 pub use folder_search::{FolderColumn, FolderOrder, FolderPage};
 pub use folders::{Folder, FolderRemoval};
+pub use job_lists::{JobCounts, JobCursor, JobFilter, JobPage, Retention};
+pub use jobs::{Claim, Enqueued, Reclaimed};
 pub use labels::TagPage;
 pub use removal::{Removal, Removed};
 pub use search::{Aggregate, Counts, SearchCursor, SearchPage, SearchQuery, SortKey, SortValue};
@@ -58,6 +62,16 @@ impl From<Arc<PostgresCatalog>> for Library {
 }
 
 impl Library {
+    /// Calls `on_job` whenever another process enqueued jobs, for as long as it is polled. Calls may come for nothing, and
+    /// some may be missing: who needs to be sure looks now and then.
+    pub async fn listen_for_jobs(&self, on_job: impl Fn() + Send + Sync) {
+        match &self.database {
+            // Only this process writes to the file, or others that people start by hand.
+            Database::Sqlite(_) => std::future::pending().await,
+            Database::Postgres(catalog) => catalog.listen(jobs::CHANNEL, on_job).await,
+        }
+    }
+
     /// Runs `work` as one read transaction.
     async fn read<T: Send + 'static>(
         &self,

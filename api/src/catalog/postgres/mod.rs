@@ -4,6 +4,7 @@
 mod assets;
 mod clouds;
 mod derived;
+mod listen;
 mod open;
 mod row;
 mod session;
@@ -33,6 +34,8 @@ type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];
 /// The catalog in a PostgreSQL database.
 pub struct PostgresCatalog {
     pool: Pool,
+    /// For connections that are not of the pool.
+    config: tokio_postgres::Config,
     sealer: Sealer,
 }
 
@@ -43,11 +46,12 @@ impl PostgresCatalog {
     /// [`CatalogError::Unavailable`] when the server cannot be reached.
     pub async fn open(url: &str, key: [u8; 32]) -> Result<Self> {
         let sealer = Sealer::new(&key);
-        let pool = open::pool(url)?;
+        let config = open::config(url)?;
+        let pool = open::pool(config.clone())?;
         let mut client = client(&pool).await?;
         open::prepare(&mut client, &sealer).await.map_err(|failure| failure.during("open"))?;
         drop(client);
-        Ok(Self { pool, sealer })
+        Ok(Self { pool, config, sealer })
     }
 
     /// The rows that answer one statement, which is a transaction of its own.

@@ -33,11 +33,15 @@ const MIGRATIONS: &[Migration] = &[
     Migration { number: 2, name: "derived_by_use", sql: include_str!("migrations/0002_derived_by_use.sql") },
     Migration { number: 3, name: "library", sql: include_str!("migrations/0003_library.sql") },
     Migration { number: 4, name: "search", sql: include_str!("migrations/0004_search.sql") },
+    Migration { number: 5, name: "jobs", sql: include_str!("migrations/0005_jobs.sql") },
 ];
 
-/// A pool for `url`; nothing is connected yet.
-pub(super) fn pool(url: &str) -> Result<Pool> {
-    let refused = |detail: String| CatalogError::Internal { operation: "read the catalog's address", detail };
+fn refused(detail: String) -> CatalogError {
+    CatalogError::Internal { operation: "read the catalog's address", detail }
+}
+
+/// How connections to `url` are made.
+pub(super) fn config(url: &str) -> Result<Config> {
     let mut config: Config = url.parse().map_err(|error| refused(super::row::described(&error)))?;
     let options = config.get_options().map_or(SESSION.to_owned(), |own| format!("{SESSION} {own}"));
     config.options(options);
@@ -47,6 +51,11 @@ pub(super) fn pool(url: &str) -> Result<Pool> {
     if config.get_connect_timeout().is_none() {
         config.connect_timeout(CONNECT_TIMEOUT);
     }
+    Ok(config)
+}
+
+/// A pool; nothing is connected yet.
+pub(super) fn pool(config: Config) -> Result<Pool> {
     // `Verified` costs a question before each use and finds connections that died without a word.
     let manager = Manager::from_config(config, NoTls, ManagerConfig { recycling_method: RecyclingMethod::Verified });
     Pool::builder(manager)

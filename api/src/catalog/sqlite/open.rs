@@ -24,6 +24,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { number: 2, name: "derived_by_use", sql: include_str!("migrations/0002_derived_by_use.sql") },
     Migration { number: 3, name: "library", sql: include_str!("migrations/0003_library.sql") },
     Migration { number: 4, name: "search", sql: include_str!("migrations/0004_search.sql") },
+    Migration { number: 5, name: "jobs", sql: include_str!("migrations/0005_jobs.sql") },
 ];
 
 /// The connection that writes, after it has brought the schema up to date and verified the key.

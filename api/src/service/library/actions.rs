@@ -6,8 +6,10 @@ use crate::auth::signature::{self, Algorithm};
 use crate::catalog::PutOutcome;
 use crate::catalog::library::{Removal, Renamed};
 use crate::domain::{Asset, AssetKey, Cloud, PublicId, ResourceType, Timestamp};
+use crate::jobs::announce::Occasion;
+use crate::jobs::{eager, events};
 use crate::service::access::Caller;
-use crate::service::answer::{EagerAnswer, UploadAnswer};
+use crate::service::answer::{EagerAnswer, EagerState, UploadAnswer};
 use crate::service::call::{ApiError, Params, shown};
 use crate::service::delete_token::DeleteToken;
 use crate::service::params;
@@ -54,6 +56,7 @@ impl LibraryService {
             Renamed::Taken => Err(ApiError::BadRequest(format!("to_public_id({}) already exists", to.public_id))),
             Renamed::Done { asset, freed_blobs } => {
                 self.after_change(&caller.cloud.id, &freed_blobs).await;
+                self.tell(caller, params, &[events::renamed(&asset, from.public_id.as_str())]).await?;
                 let mut body = self.view(caller).await?.summary(&asset);
                 body.insert("tags".to_owned(), json!(asset.tags));
                 if params.is_set("context")? && !asset.context.is_empty() {
@@ -94,6 +97,7 @@ impl LibraryService {
             None => Ok(json!({ "result": "not found" })),
             Some(removed) => {
                 self.after_change(&caller.cloud.id, &removed.freed_blobs).await;
+                self.tell_deleted(caller, params, &[removed.asset]).await?;
                 Ok(json!({ "result": "ok" }))
             }
         }
@@ -104,14 +108,13 @@ impl LibraryService {
         let invalid = || ApiError::BadRequest("Invalid token".to_owned());
         let token = DeleteToken::read(params.required("token")?).ok_or_else(invalid)?;
         let keys = self.parts.catalog.api_keys(&cloud.id).await?;
-        if !keys.iter().any(|key| token.holds(key, Timestamp::now())) {
-            return Err(invalid());
-        }
+        let key = keys.into_iter().find(|key| token.holds(key, Timestamp::now())).ok_or_else(invalid)?;
         let asset = self.parts.library.asset_by_id(&cloud.id, &token.asset).await?;
         asset.filter(|asset| asset.version == token.version).ok_or_else(invalid)?;
         let removed = self.parts.library.remove(&Removal::Id(cloud.id.clone(), token.asset)).await?;
         let removed = removed.ok_or_else(invalid)?;
         self.after_change(&cloud.id, &removed.freed_blobs).await;
+        self.tell_deleted(&Caller { cloud: cloud.clone(), key }, params, &[removed.asset]).await?;
         Ok(json!({ "result": "ok" }))
     }
 
@@ -133,11 +136,14 @@ impl LibraryService {
     async fn change_all(
         &self,
         caller: &Caller,
+        params: &Params,
         keys: &[AssetKey],
         change: impl Fn(&mut Asset) -> bool + Clone + Send + Sync + 'static,
     ) -> Result<Value, ApiError> {
+        let (change, seen) = events::observe(change);
         let changed = self.parts.library.change_assets(keys, change).await?;
         self.after_change(&caller.cloud.id, &[]).await;
+        self.tell_changes(caller, params, &seen).await?;
         let ids: Vec<&str> = changed.iter().map(|asset| asset.key.public_id.as_str()).collect();
         Ok(json!({ "public_ids": ids }))
     }
@@ -168,7 +174,9 @@ impl LibraryService {
                         asset.tags.retain(|known| *known != gone);
                         true
                     };
+                    let (remove, seen) = events::observe(remove);
                     self.parts.library.change_assets(&others, remove).await?;
+                    self.tell_changes(caller, params, &seen).await?;
                     if page.next.is_none() || others.is_empty() {
                         break;
                     }
@@ -188,7 +196,7 @@ impl LibraryService {
             asset.tags = present.into_iter().collect();
             true
         };
-        self.change_all(caller, &keys, change).await
+        self.change_all(caller, params, &keys, change).await
     }
 
     /// `context`
@@ -213,7 +221,7 @@ impl LibraryService {
             }
             true
         };
-        self.change_all(caller, &keys, change).await
+        self.change_all(caller, params, &keys, change).await
     }
 
     /// `metadata`
@@ -230,11 +238,30 @@ impl LibraryService {
             change.apply(asset);
             true
         };
-        self.change_all(caller, &keys, change).await
+        self.change_all(caller, params, &keys, change).await
     }
 
-    /// `explicit`
+    /// `explicit`, done before the answer or after it.
     pub async fn explicit(&self, caller: &Caller, kind: ResourceType, params: &Params) -> Result<Value, ApiError> {
+        if params.is_set("async")? {
+            let key = self.key(caller, kind, params, "public_id")?;
+            Edit::read(params)?;
+            return self.explicit_later(caller, &key, params).await;
+        }
+        let (asset, answer) = self.explicit_now(caller, kind, params).await?;
+        if params.text("notification_url").is_some() {
+            self.tell(caller, params, &[events::explicit(&asset, &answer)]).await?;
+        }
+        Ok(answer)
+    }
+
+    /// `explicit`, done now.
+    pub async fn explicit_now(
+        &self,
+        caller: &Caller,
+        kind: ResourceType,
+        params: &Params,
+    ) -> Result<(Asset, Value), ApiError> {
         let key = self.key(caller, kind, params, "public_id")?;
         let mut entries = params::parse_eager(params.text("eager").unwrap_or_default()).map_err(bad)?;
         self.expand_eager(&caller.cloud.id, &mut entries).await?;
@@ -247,6 +274,7 @@ impl LibraryService {
             let edited = edit.apply(asset);
             metadata.apply(asset) || edited
         };
+        let (change, seen) = events::observe(change);
         let changed = self.parts.library.change_asset(&key, change).await?;
         let asset = changed
             .filter(|asset| !asset.placeholder)
@@ -259,11 +287,22 @@ impl LibraryService {
         } else {
             self.after_change(&caller.cloud.id, &[]).await;
         }
-        let rendered = match entries.is_empty() {
-            true => Vec::new(),
-            false => self.parts.eager.render(&caller.cloud, &asset, &entries).await,
+        self.tell_changes(caller, params, &seen).await?;
+        let mut batch_id = params.text("batch_id").map(str::to_owned);
+        let states: Vec<EagerState> = if entries.is_empty() {
+            Vec::new()
+        } else if params.is_set("eager_async")? {
+            let occasion = self.occasion(caller, params);
+            let url = params.text("eager_notification_url").map(str::to_owned).or(occasion.url);
+            let batch = batch_id.get_or_insert_with(super::tell::new_batch_id);
+            let job = eager::job(&Occasion { url, ..occasion }, &asset, &entries, batch);
+            self.parts.announcer.enqueue(vec![job]).await?;
+            entries.iter().map(|_| EagerState::Processing { batch_id: batch.clone() }).collect()
+        } else {
+            let rendered = self.parts.eager.render(&caller.cloud, &asset, &entries).await;
+            rendered.into_iter().map(EagerState::from).collect()
         };
-        let eager = entries.into_iter().zip(rendered).map(|(entry, result)| EagerAnswer { entry, result }).collect();
+        let eager = entries.into_iter().zip(states).map(|(entry, state)| EagerAnswer { entry, state }).collect();
         let answer = UploadAnswer {
             view: self.view(caller).await?,
             key: caller.key.clone(),
@@ -271,6 +310,7 @@ impl LibraryService {
             outcome: PutOutcome::Created,
             eager,
             with_faces: params.is_set("faces")?,
+            batch_id,
             delete_token: None,
             done: false,
         };
@@ -280,7 +320,7 @@ impl LibraryService {
         for name in ["original_filename", "original_extension"] {
             body.remove(name);
         }
-        Ok(Value::Object(body))
+        Ok((answer.asset, Value::Object(body)))
     }
 
     /// The entry of a coordinate list, for answers.

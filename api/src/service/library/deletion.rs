@@ -30,6 +30,8 @@ pub enum Deletion {
 struct Tally {
     deleted: Map<String, Value>,
     counts: Map<String, Value>,
+    /// Originals that went.
+    gone: Vec<Asset>,
 }
 
 impl Tally {
@@ -68,7 +70,7 @@ impl LibraryService {
                         };
                         self.delete_one(&mut tally, &id, found, &keep).await?;
                     }
-                    return Ok(self.deleted(caller, tally, None).await);
+                    return self.deleted(caller, params, tally, None).await;
                 }
                 filter.selection = match (params.text("prefix"), params.is_set("all")?) {
                     (Some(prefix), _) => Selection::Prefix(prefix.to_owned()),
@@ -93,7 +95,7 @@ impl LibraryService {
                     };
                     self.delete_one(&mut tally, &id, found, &keep).await?;
                 }
-                return Ok(self.deleted(caller, tally, None).await);
+                return self.deleted(caller, params, tally, None).await;
             }
         }
         let page = self.parts.library.list(&filter, MAX_DELETED, cursor::read_assets(params)?).await?;
@@ -101,7 +103,7 @@ impl LibraryService {
             let name = asset.key.public_id.to_string();
             self.delete_one(&mut tally, &name, Some(asset), &keep).await?;
         }
-        Ok(self.deleted(caller, tally, page.next.as_ref().map(cursor::write_assets)).await)
+        self.deleted(caller, params, tally, page.next.as_ref().map(cursor::write_assets)).await
     }
 
     async fn delete_one(
@@ -118,7 +120,10 @@ impl LibraryService {
         };
         let (original, derived, freed) = match keep {
             Keep::Nothing => match library.remove(&Removal::Id(asset.key.cloud.clone(), asset.id.clone())).await? {
-                Some(removed) => (1, removed.derived, removed.freed_blobs),
+                Some(removed) => {
+                    tally.gone.push(removed.asset);
+                    (1, removed.derived, removed.freed_blobs)
+                }
                 None => {
                     tally.add(name, "not_found", 0, 0);
                     return Ok(());
@@ -134,8 +139,15 @@ impl LibraryService {
         Ok(())
     }
 
-    async fn deleted(&self, caller: &Caller, tally: Tally, next: Option<String>) -> Value {
+    async fn deleted(
+        &self,
+        caller: &Caller,
+        params: &Params,
+        tally: Tally,
+        next: Option<String>,
+    ) -> Result<Value, ApiError> {
         self.after_change(&caller.cloud.id, &[]).await;
+        self.tell_deleted(caller, params, &tally.gone).await?;
         let mut body = json!({
             "deleted": tally.deleted,
             "deleted_counts": tally.counts,
@@ -144,7 +156,7 @@ impl LibraryService {
         if let Some(next) = next {
             body["next_cursor"] = json!(next);
         }
-        body
+        Ok(body)
     }
 
     /// `DELETE /derived_resources`

@@ -2,6 +2,7 @@
 
 use super::LibraryService;
 use crate::domain::{Asset, AssetDetails, AssetKey, Moderation, Region, Timestamp};
+use crate::jobs::events;
 use crate::service::access::Caller;
 use crate::service::call::{ApiError, Params, shown};
 use crate::service::params;
@@ -240,9 +241,11 @@ impl LibraryService {
             let edited = edit.apply(asset);
             metadata.apply(asset) || edited
         };
+        let (change, seen) = events::observe(change);
         let changed = self.parts.library.change_asset(key, change).await?;
         let asset = changed.ok_or_else(|| ApiError::missing_resource(key.public_id.as_str()))?;
         self.after_change(&caller.cloud.id, &[]).await;
+        self.tell_changes(caller, params, &seen).await?;
         self.details(caller, &asset, &Params::default()).await
     }
 }

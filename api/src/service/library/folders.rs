@@ -3,6 +3,7 @@
 use super::edit::folder_path;
 use super::{FolderMode, LibraryService, cursor};
 use crate::catalog::library::{Folder, FolderRemoval};
+use crate::jobs::events;
 use crate::service::access::Caller;
 use crate::service::call::{ApiError, Params, shown};
 use serde_json::{Value, json};
@@ -48,6 +49,7 @@ impl LibraryService {
             return Err(ApiError::missing_param("path"));
         }
         self.parts.library.create_folder(&caller.cloud.id, &path).await?;
+        self.tell(caller, &Params::default(), &[events::folder("create_folder", &path)]).await?;
         Ok(json!({ "success": true, "path": path, "name": name_of(&path) }))
     }
 
@@ -64,6 +66,7 @@ impl LibraryService {
             return Err(ApiError::NotFound("Cannot find source folder".to_owned()));
         }
         self.after_change(&caller.cloud.id, &[]).await;
+        self.tell(caller, params, &[events::folder_moved(&from, &to)]).await?;
         let end = |path: &str| json!({ "name": name_of(path), "path": path });
         Ok(json!({ "from": end(&from), "to": end(&to) }))
     }
@@ -73,7 +76,11 @@ impl LibraryService {
         let path = folder_path(path)?;
         let fixed = self.settings_of(&caller.cloud).await?.folder_mode == FolderMode::Fixed;
         match self.parts.library.remove_folder(&caller.cloud.id, &path, fixed).await? {
-            FolderRemoval::Done(paths) => Ok(json!({ "deleted": paths })),
+            FolderRemoval::Done(paths) => {
+                let gone: Vec<_> = paths.iter().map(|path| events::folder("delete_folder", path)).collect();
+                self.tell(caller, &Params::default(), &gone).await?;
+                Ok(json!({ "deleted": paths }))
+            }
             FolderRemoval::Missing => Err(missing(&path)),
             FolderRemoval::NotEmpty => Err(ApiError::BadRequest("Folder is not empty".to_owned())),
         }

@@ -2,6 +2,7 @@
 //! no file.
 
 mod actions;
+mod batches;
 mod cursor;
 mod deletion;
 mod details;
@@ -15,7 +16,9 @@ mod metadata;
 mod presets;
 mod profiles;
 mod settings;
+pub mod tell;
 mod transformations;
+mod triggers;
 pub mod view;
 
 use super::access::Caller;
@@ -25,6 +28,7 @@ use super::upload::Changed;
 use crate::catalog::Catalog;
 use crate::catalog::library::Library;
 use crate::domain::{Asset, AssetId, AssetKey, BlobKey, Cloud, CloudId, ResourceType};
+use crate::jobs::announce::Announcer;
 use crate::storage::BlobStore;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -33,7 +37,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use deletion::Deletion;
-pub use edit::Edit;
+pub use edit::{Edit, folder_path};
 pub use listing::{Listing, parse_time};
 pub use metadata::MetadataChange;
 pub use presets::{Preset, check_unsigned};
@@ -59,6 +63,8 @@ pub struct Parts {
     pub eager: Arc<dyn Eager>,
     /// Told after the assets of a cloud changed.
     pub changed: Changed,
+    /// Tells clients of what happened.
+    pub announcer: Announcer,
     /// Start of every address in answers, without a slash at the end.
     pub public_base_url: String,
     pub limits: MediaLimits,

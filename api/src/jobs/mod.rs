@@ -1,0 +1,25 @@
+//! Work in the background: jobs of the catalog, the worker that runs them, and what each kind of job does.
+
+pub mod announce;
+pub mod batch;
+pub mod clock;
+pub mod eager;
+pub mod events;
+pub mod explicit;
+pub mod handler;
+pub mod metrics;
+pub mod notify;
+pub mod queue;
+pub mod webhook;
+pub mod worker;
+
+use crate::domain::JobKind;
+
+/// Eager pictures of one asset.
+pub const EAGER: JobKind = JobKind::known("eager");
+/// Eager pictures of many assets.
+pub const EAGER_BATCH: JobKind = JobKind::known("eager_batch");
+/// A call of `explicit` that does not wait.
+pub const EXPLICIT: JobKind = JobKind::known("explicit");
+/// One notification to one address.
+pub const WEBHOOK: JobKind = JobKind::known("webhook");
