@@ -49,7 +49,7 @@ impl Notifier for RemoteClient {
             headers.iter().filter(|(name, _)| !is_type(name)).map(|(name, value)| (*name, value.as_str())).collect();
         RemoteClient::post(self, url, &others, content_type.unwrap_or("application/json"), body).await.map_err(
             |error| match error {
-                FetchError::Unsupported(_) => NotifyError::Refused(error.to_string()),
+                FetchError::Unsupported { .. } => NotifyError::Refused(error.to_string()),
                 other => NotifyError::Failed(other.to_string()),
             },
         )
