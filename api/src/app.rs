@@ -9,7 +9,7 @@ use crate::catalog::{Catalog, CatalogError};
 use crate::config::budget::MemoryBudget;
 use crate::config::{CatalogConfig, Config, ProfileChoice, RendererChoice, StorageConfig, secret_key};
 use crate::demo;
-use crate::domain::CloudName;
+use crate::domain::{CloudName, Timestamp};
 use crate::fetch::{RemoteClient, SetupError};
 use crate::heap;
 use crate::http::serve::{ConnectionLimits, serve};
@@ -460,7 +460,10 @@ impl App {
         tokio::spawn(Meter::run(Arc::downgrade(&self.meter), self.catalog.clone()));
         let sweeper = tokio::spawn(sweep(self.catalog.clone(), self.deriver.clone(), self.keeper.clone()));
         let copies = self.backup.as_ref().map(|backup| backup.copies().clone());
-        let tidier = tokio::spawn(remove_unfinished(std::iter::once(self.blobs.clone()).chain(copies).collect()));
+        let tidier = tokio::spawn(remove_unfinished(
+            std::iter::once(self.blobs.clone()).chain(copies).collect(),
+            self.uploads.clone(),
+        ));
         let stop = stop_signal();
         let deliver = self.state.deliver.clone();
         let served =
@@ -560,9 +563,12 @@ async fn sweep(catalog: Arc<dyn Catalog>, deriver: Arc<Deriver>, keeper: Arc<Der
     }
 }
 
-/// Has the stores forget uploads that no living writer will finish.
-async fn remove_unfinished(stores: Vec<Arc<dyn BlobStore>>) {
+/// Has the stores forget uploads that no living writer will finish, and the server files whose parts stopped coming.
+async fn remove_unfinished(stores: Vec<Arc<dyn BlobStore>>, uploads: UploadService) {
     loop {
+        if let Err(error) = uploads.expire_parts(Timestamp::now()).await {
+            tracing::warn!(error = %error, "parts of unfinished files could not be removed");
+        }
         for store in &stores {
             if let Err(error) = store.remove_unfinished().await {
                 tracing::warn!(error = %error, store = store.kind(), "unfinished uploads could not be removed");
