@@ -56,7 +56,8 @@ const CASES: &[(&str, bool)] = &[
 #[tokio::main]
 async fn main() {
     let mut arguments = std::env::args().skip(1);
-    let (Some(count), Some(place)) = (arguments.next().and_then(|text| text.parse::<i64>().ok()), arguments.next()) else {
+    let (Some(count), Some(place)) = (arguments.next().and_then(|text| text.parse::<i64>().ok()), arguments.next())
+    else {
         println!("usage: search_million COUNT SQLITE_FILE|POSTGRES_URL");
         return;
     };
@@ -110,7 +111,8 @@ fn statements(cloud: &CloudId, count: i64, postgres: bool) -> Vec<String> {
     let id = format!("{} || {}", hex("((i * 2654435761) % 4294967296)", 8), hex("i", 24));
     let number = |value: &str| text(&format!("({value})"));
     let (dir, i) = (format!("'dir' || {}", number("i % 1000")), number("i"));
-    let (dense, rare) = (format!("'dense' || {}", number("i % 10")), format!("'rare' || {}", number("i % (COUNT / 50)")));
+    let (dense, rare) =
+        (format!("'dense' || {}", number("i % 10")), format!("'rare' || {}", number("i % (COUNT / 50)")));
     let rare = rare.replace("COUNT", &count.to_string());
     let word = format!("'word' || {}", number("i % 5000"));
     let rank = number("i % 1000");
@@ -154,9 +156,8 @@ fn statements(cloud: &CloudId, count: i64, postgres: bool) -> Vec<String> {
         ("context.alt", word),
         ("context.alt", "'lake'".to_owned()),
     ];
-    let parts = fields.map(|(field, word)| {
-        format!("SELECT {word} AS word, '{field}' AS field, {id} AS asset FROM ({series}) AS n")
-    });
+    let parts = fields
+        .map(|(field, word)| format!("SELECT {word} AS word, '{field}' AS field, {id} AS asset FROM ({series}) AS n"));
     let words = format!(
         "INSERT INTO words (cloud, word, field, asset)
          SELECT '{cloud}', word, field, asset FROM ({}) AS w ORDER BY word, field, asset",
@@ -166,7 +167,9 @@ fn statements(cloud: &CloudId, count: i64, postgres: bool) -> Vec<String> {
     let mut all = vec!["DROP INDEX words_by_asset".to_owned()];
     if postgres {
         // As for any load: references are checked by nobody meanwhile.
-        all.push("SET session_replication_role = replica; SET maintenance_work_mem = '1GB'; SET work_mem = '512MB'".into());
+        all.push(
+            "SET session_replication_role = replica; SET maintenance_work_mem = '1GB'; SET work_mem = '512MB'".into(),
+        );
     } else {
         all.push("PRAGMA foreign_keys = OFF".into());
     }

@@ -193,7 +193,11 @@ pub(super) fn asset_values(asset: &Asset) -> Result<Vec<Value>> {
         Value::Flag(asset.placeholder),
         Value::Flag(asset.backed_up),
         // The last two are copies of details for searches, and never read.
-        Value::Number(if asset.key.resource_type == ResourceType::Image { asset.details.pages.max(1).into() } else { 0 }),
+        Value::Number(if asset.key.resource_type == ResourceType::Image {
+            asset.details.pages.max(1).into()
+        } else {
+            0
+        }),
         Value::Number(duration_ms(asset)),
     ])
 }

@@ -62,7 +62,8 @@ fn read(path: &str) -> Option<Wanted> {
         return None;
     }
     let raw: Vec<&str> = path.trim_start_matches('/').split('/').collect();
-    let segments: Vec<_> = raw.iter().map(|part| percent_decode_str(part).decode_utf8()).collect::<Result<_, _>>().ok()?;
+    let segments: Vec<_> =
+        raw.iter().map(|part| percent_decode_str(part).decode_utf8()).collect::<Result<_, _>>().ok()?;
     let segments: Vec<&str> = segments.iter().map(AsRef::as_ref).collect();
     match segments.as_slice() {
         [cloud, "search", signature, ttl, query, rest @ ..]

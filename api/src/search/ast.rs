@@ -56,7 +56,12 @@ pub enum Test {
     Is(Text),
     Compare(Comparison, Text),
     /// `[low TO high]`; an end that is `None` was written `*`.
-    Range { low: Option<Text>, high: Option<Text>, low_inclusive: bool, high_inclusive: bool },
+    Range {
+        low: Option<Text>,
+        high: Option<Text>,
+        low_inclusive: bool,
+        high_inclusive: bool,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -103,7 +103,10 @@ impl NumberColumn {
 pub(super) enum Target {
     Text(TextColumn),
     Number(NumberColumn),
-    Label { kind: LabelKind, name: Option<String> },
+    Label {
+        kind: LabelKind,
+        name: Option<String>,
+    },
     ModerationKind,
     ModerationStatus,
     Status,

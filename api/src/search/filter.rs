@@ -34,7 +34,10 @@ pub enum TextTest {
     Tree(String),
     /// Contains it, whatever the case of ASCII letters; in lower case here.
     Contains(String),
-    Between { low: Option<TextEdge>, high: Option<TextEdge> },
+    Between {
+        low: Option<TextEdge>,
+        high: Option<TextEdge>,
+    },
 }
 
 /// A condition on assets.
@@ -48,12 +51,28 @@ pub enum Filter {
     Not(Box<Filter>),
     /// All words of `text` stand in one field (`None`: in any field each). A `field` that ends in a dot means all whose
     /// names begin so. With `prefix` the last word may go on.
-    Words { field: Option<String>, text: String, prefix: bool },
-    Text { column: TextColumn, test: TextTest },
+    Words {
+        field: Option<String>,
+        text: String,
+        prefix: bool,
+    },
+    Text {
+        column: TextColumn,
+        test: TextTest,
+    },
     /// `low <= column <= high`
-    Number { column: NumberColumn, low: i64, high: i64 },
+    Number {
+        column: NumberColumn,
+        low: i64,
+        high: i64,
+    },
     /// There is a label that meets all three conditions.
-    Label { kind: LabelKind, name: TextTest, value: TextTest, number: Option<(i64, i64)> },
+    Label {
+        kind: LabelKind,
+        name: TextTest,
+        value: TextTest,
+        number: Option<(i64, i64)>,
+    },
     /// Whether only a backup is left of the asset.
     Placeholder(bool),
     Transparent(bool),
@@ -251,7 +270,8 @@ impl Reader {
             }
             let scaled = match column.unit() {
                 Unit::Time => {
-                    let moment = literal::moment(&text.value, self.scope.now).ok_or_else(|| refused("point in time"))?;
+                    let moment =
+                        literal::moment(&text.value, self.scope.now).ok_or_else(|| refused("point in time"))?;
                     return Ok((moment.span, moment.relative));
                 }
                 Unit::Bytes => literal::number(&text.value, 1, true),
@@ -347,7 +367,8 @@ fn label(kind: LabelKind, key: Option<String>, field: &Field) -> Result<Filter, 
     let number = |text: &Text| literal::number(&text.value, 1, false).filter(|_| kind == LabelKind::Metadata);
     let exact = with_value(of_text(TextColumn::PublicId, field)?, None);
     Ok(match &field.test {
-        Test::Has(text) if text.prefix => match !text.value.is_empty() && text.value.chars().all(char::is_alphanumeric) {
+        Test::Has(text) if text.prefix => match !text.value.is_empty() && text.value.chars().all(char::is_alphanumeric)
+        {
             true => Filter::words(Some(&word_field), text),
             false => exact,
         },

@@ -22,9 +22,19 @@ enum Condition {
     And(Vec<Condition>),
     Or(Vec<Condition>),
     Not(Box<Condition>),
-    Words { column: Column, words: Vec<String>, prefix: bool },
-    Is { column: Column, value: String },
-    Begins { column: Column, value: String },
+    Words {
+        column: Column,
+        words: Vec<String>,
+        prefix: bool,
+    },
+    Is {
+        column: Column,
+        value: String,
+    },
+    Begins {
+        column: Column,
+        value: String,
+    },
     /// The folder itself or one below it.
     Tree(String),
     Created(Span),

@@ -198,7 +198,8 @@ mod tests {
         assert_eq!(span("2023-11-14T23:13:20+01:00"), (1.7e9, 1.0));
         assert_eq!(span("2023-11-14 22:13:20"), (1.7e9, 1.0));
         assert_eq!(span("2023-11-14T22:13:20.5Z").0, 1_700_000_000.5);
-        for (text, seconds) in [("1h", 3600), ("4d", 345_600), ("2w", 1_209_600), ("3m", 7_776_000), ("1y", 31_536_000)] {
+        for (text, seconds) in [("1h", 3600), ("4d", 345_600), ("2w", 1_209_600), ("3m", 7_776_000), ("1y", 31_536_000)]
+        {
             let moment = moment(text, now).unwrap();
             assert!(moment.relative, "{text}");
             assert_eq!(moment.span.low, (1_700_000_000 - seconds) * 1_000_000, "{text}");

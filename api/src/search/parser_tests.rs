@@ -97,7 +97,11 @@ fn errors_tell_the_place() {
         ("created_at>2025-01-01T00:00:00Z", 25),
     ] {
         let error = parse(text).unwrap_err();
-        assert_eq!((error.position, error.to_string()), (position, format!("Query Error (at position {position})")), "{text}");
+        assert_eq!(
+            (error.position, error.to_string()),
+            (position, format!("Query Error (at position {position})")),
+            "{text}"
+        );
     }
 }
 
@@ -120,8 +124,11 @@ fn limits_are_kept() {
 }
 
 fn text() -> impl Strategy<Value = Text> {
-    ("[a-zA-Z0-9 é猫\"*\\\\:()/+!&-]{1,12}|AND|TO|\\PC{1,6}", any::<bool>())
-        .prop_map(|(value, prefix)| Text { value, prefix, position: Position(0) })
+    ("[a-zA-Z0-9 é猫\"*\\\\:()/+!&-]{1,12}|AND|TO|\\PC{1,6}", any::<bool>()).prop_map(|(value, prefix)| Text {
+        value,
+        prefix,
+        position: Position(0),
+    })
 }
 
 fn comparison_strategy() -> impl Strategy<Value = Comparison> {

@@ -122,11 +122,14 @@ async fn searches_come_by_both_methods_and_in_pages() {
     }
     sized.sort_unstable();
     assert_eq!(seen, sized.iter().map(|(_, id)| id.0).collect::<Vec<_>>());
-    for other in [json!({ "next_cursor": next }), json!({ "expression": "b", "sort_by": by_bytes, "next_cursor": next })] {
+    for other in
+        [json!({ "next_cursor": next }), json!({ "expression": "b", "sort_by": by_bytes, "next_cursor": next })]
+    {
         let refused = refused(&app, "/resources/search", other).await;
         assert_eq!(refused, (400, "Invalid value for parameter next_cursor".to_owned()));
     }
-    let ranges = json!({ "type": "bytes", "ranges": [{ "key": "small", "to": 200_000 }, { "key": "big", "from": 200_000 }] });
+    let ranges =
+        json!({ "type": "bytes", "ranges": [{ "key": "small", "to": 200_000 }, { "key": "big", "from": 200_000 }] });
     let counted = search(&app, json!({ "aggregate": ["format", "resource_type", ranges], "max_results": 1 })).await;
     let small = [ROCKET, CHELSEA, ROCKET].iter().filter(|file| file.len() < 200_000).count();
     let wanted = json!({

@@ -6,8 +6,8 @@ use super::{super::library::*, key, new_cloud, upload};
 use crate::{
     catalog::Catalog,
     domain::{
-        Asset, AssetDetails, AssetKey, CloudId, DeliveryType, Moderation, NewAsset, Orientation, PixelSize, ResourceType,
-        Timestamp,
+        Asset, AssetDetails, AssetKey, CloudId, DeliveryType, Moderation, NewAsset, Orientation, PixelSize,
+        ResourceType, Timestamp,
     },
     search::{Filter, FolderFilter, NumberColumn, Scope, SortColumn, TextColumn, parse},
 };
@@ -181,7 +181,8 @@ async fn fill(catalog: &dyn Catalog, library: &Library, cloud: &CloudId) -> Vec<
 
 fn query(cloud: &CloudId, expression: &str, fixed_folders: bool) -> SearchQuery {
     let scope = Scope { now: Timestamp::from_unix_seconds(NOW_S), fixed_folders };
-    let filter = Filter::new(&parse(expression).unwrap(), scope).unwrap_or_else(|error| panic!("{expression}: {error}"));
+    let filter =
+        Filter::new(&parse(expression).unwrap(), scope).unwrap_or_else(|error| panic!("{expression}: {error}"));
     let sort = vec![SortKey { column: SortColumn::Text(TextColumn::PublicId), descending: false }];
     SearchQuery { cloud: cloud.clone(), filter, sort, limit: 500, after: None, aggregates: Vec::new() }
 }

@@ -85,7 +85,10 @@ pub(in crate::catalog) fn words(asset: &Asset) -> BTreeSet<(String, String)> {
         match value {
             serde_json::Value::String(text) => add(&part("metadata", field), text),
             serde_json::Value::Array(entries) => {
-                entries.iter().filter_map(|entry| entry.as_str()).for_each(|entry| add(&part("metadata", field), entry));
+                entries
+                    .iter()
+                    .filter_map(|entry| entry.as_str())
+                    .for_each(|entry| add(&part("metadata", field), entry));
             }
             _ => {}
         }

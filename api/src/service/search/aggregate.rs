@@ -72,7 +72,8 @@ fn read_one(entry: &Value) -> Result<Aggregation, ApiError> {
         let end = |name: &str| match range.get(name) {
             None | Some(Value::Null) => Ok(None),
             Some(value) => {
-                let number = value.as_f64().or_else(|| value.as_str()?.parse().ok()).filter(|number| number.is_finite());
+                let number =
+                    value.as_f64().or_else(|| value.as_str()?.parse().ok()).filter(|number| number.is_finite());
                 // The cast holds numbers that are too large at the end of the range.
                 number.map(|number: f64| Some((number * scale).ceil() as i64)).ok_or_else(invalid)
             }

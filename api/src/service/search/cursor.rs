@@ -98,10 +98,7 @@ mod tests {
         assert_eq!(of("a  AND b"), of("a b"), "spelling does not matter");
         assert_ne!(of("a"), of("b"));
         let key = |column| SortKey { column, descending: true };
-        let sort = [
-            key(SortColumn::Text(TextColumn::PublicId)),
-            key(SortColumn::Number(NumberColumn::Bytes)),
-        ];
+        let sort = [key(SortColumn::Text(TextColumn::PublicId)), key(SortColumn::Number(NumberColumn::Bytes))];
         let values = vec![SortValue::Text("ü\"".into()), SortValue::Number(i64::MIN)];
         let cursor = SearchCursor { values, id: AssetId::random() };
         let now = Timestamp::from_unix_micros(7);

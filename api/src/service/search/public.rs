@@ -8,8 +8,8 @@ use crate::service::call::{ApiError, Params};
 use crate::service::library::LibraryService;
 use crate::service::library::view::iso_time;
 use base64::Engine;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use base64::alphabet::URL_SAFE;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 

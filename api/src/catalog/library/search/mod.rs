@@ -71,11 +71,7 @@ pub enum Aggregate {
     /// Matches by the values of a column.
     Values(TextColumn),
     /// Matches with values from `from` up to, without, `to`; of one resource type only, where it is named.
-    Ranges {
-        column: NumberColumn,
-        resource_type: Option<ResourceType>,
-        ranges: Vec<(Option<i64>, Option<i64>)>,
-    },
+    Ranges { column: NumberColumn, resource_type: Option<ResourceType>, ranges: Vec<(Option<i64>, Option<i64>)> },
 }
 
 /// The counts of one [`Aggregate`].
@@ -118,10 +114,12 @@ impl Library {
                     Dialect::Postgres => "EXPLAIN (ANALYZE, BUFFERS)",
                 };
                 let rows = sql.query_once(&format!("{word} {}", page.sql), &page.values).await?;
-                let lines = rows.iter().map(|row| row.0.iter().rev().find_map(|value| match value {
-                    Value::Text(line) => Some(line.clone()),
-                    _ => None,
-                }));
+                let lines = rows.iter().map(|row| {
+                    row.0.iter().rev().find_map(|value| match value {
+                        Value::Text(line) => Some(line.clone()),
+                        _ => None,
+                    })
+                });
                 Ok(format!("{}\n{}", page.sql, lines.flatten().collect::<Vec<_>>().join("\n")))
             }
             .boxed()
@@ -189,7 +187,8 @@ impl<'q> Plan<'q> {
     /// order in which SQLite goes.
     fn matches(&self, query: &SearchQuery, driven: bool) -> Condition {
         let mut out = Condition { sql: String::new(), values: Vec::new() };
-        match self.chosen.as_ref().filter(|chosen| driven && (chosen.selective || !chosen.driver.own)) {
+        let chosen = self.chosen.as_ref().filter(|chosen| driven && (chosen.selective || !chosen.driver.own));
+        match chosen {
             Some(chosen) => {
                 let set = &chosen.driver.set;
                 out.sql = format!(
@@ -203,7 +202,15 @@ impl<'q> Plan<'q> {
             None => out.sql.push_str("FROM assets WHERE assets.cloud = ? AND "),
         }
         out.values.push(text(query.cloud.as_str()));
-        self.writer.write(&query.filter, &mut out);
+        // What the set says by itself is not asked of each row again.
+        match (chosen.map(|chosen| (chosen.driver.exact, chosen.driver.covers)), &query.filter) {
+            (Some((_, Some(covered))), Filter::And(parts)) => {
+                let others = parts.iter().enumerate().filter(|(index, _)| *index != covered);
+                self.writer.write(&Filter::all_of(others.map(|(_, part)| part.clone()).collect()), &mut out);
+            }
+            (Some((true, _)), _) => self.writer.write(&Filter::All, &mut out),
+            _ => self.writer.write(&query.filter, &mut out),
+        }
         out
     }
 
