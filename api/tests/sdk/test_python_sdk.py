@@ -24,6 +24,7 @@ import urllib3
 from PIL import Image
 
 import pictures
+from searching import Searches
 from server import REPOSITORY, Database, Server, program
 
 SAMPLES = REPOSITORY / "api/assets/samples"
@@ -518,7 +519,7 @@ class Durability(ServerCase):
         self.assertEqual(self.upload(str(self.jpg), public_id="crash/after")["public_id"], "crash/after")
 
 
-class CpuSqlite(Core, Uploads, Refusals, Deliveries, Durability, unittest.TestCase):
+class CpuSqlite(Core, Uploads, Refusals, Deliveries, Durability, Searches, unittest.TestCase):
     """The whole suite."""
 
 
@@ -528,7 +529,7 @@ class SoftwareSqlite(Core, unittest.TestCase):
 
 
 @unittest.skipUnless(SECOND_CATALOG, "TINTYPE_TEST_POSTGRES is not set")
-class CpuPostgres(Core, unittest.TestCase):
+class CpuPostgres(Core, Searches, unittest.TestCase):
     on_postgres = True
 
 

@@ -26,6 +26,8 @@ pub(super) struct Driver {
     rank: u8,
     /// Whether it is exactly the matches.
     pub exact: bool,
+    /// The part of an `And` that it is exactly the matches of.
+    pub covers: Option<usize>,
     /// Whether it is an index of `assets` itself, which going through all assets is not slower than, unless it is small.
     pub own: bool,
 }
@@ -61,7 +63,11 @@ pub(super) async fn choose(sql: &mut dyn Sql, writer: Writer<'_>, filter: &Filte
 fn drivers(writer: Writer<'_>, filter: &Filter) -> Vec<Driver> {
     match filter {
         Filter::And(parts) => {
-            let mut drivers: Vec<Driver> = parts.iter().flat_map(|part| drivers(writer, part)).collect();
+            let of_part = |(index, part): (usize, &Filter)| {
+                let covering = move |driver: Driver| Driver { covers: Some(index).filter(|_| driver.exact), ..driver };
+                drivers(writer, part).into_iter().map(covering).collect::<Vec<_>>()
+            };
+            let mut drivers: Vec<Driver> = parts.iter().enumerate().flat_map(of_part).collect();
             // Labels and words are there for assets only, so that the usual second condition holds anyway.
             let alone = parts.len() == 2 && parts.contains(&Filter::Placeholder(false));
             for driver in &mut drivers {
@@ -83,7 +89,7 @@ fn drivers(writer: Writer<'_>, filter: &Filter) -> Vec<Driver> {
                 set.values.extend(best.set.values);
                 rank = best.rank.max(rank);
             }
-            vec![Driver { set, rank: rank + 1, exact: false, own: false }]
+            vec![Driver { set, rank: rank + 1, exact: false, covers: None, own: false }]
         }
         Filter::Words { field, text, prefix } => by_words(writer, field.as_deref(), text, *prefix),
         Filter::Label { kind, name, value, number } => {
@@ -96,7 +102,7 @@ fn drivers(writer: Writer<'_>, filter: &Filter) -> Vec<Driver> {
                 (TextTest::Is(_), ..) => 3,
                 _ => 5,
             };
-            vec![Driver { set, rank, exact: true, own: false }]
+            vec![Driver { set, rank, exact: true, covers: None, own: false }]
         }
         Filter::Text { column, test } => by_text(writer, *column, test),
         Filter::Number { column, low, high } => {
@@ -107,7 +113,7 @@ fn drivers(writer: Writer<'_>, filter: &Filter) -> Vec<Driver> {
             let mut set = begun(writer, ASSETS);
             set.sql.push_str(" AND ");
             write_span(number_column(*column), *low, *high, &mut set);
-            vec![Driver { set, rank: if low == high { 2 } else { 4 }, exact: false, own: true }]
+            vec![Driver { set, rank: if low == high { 2 } else { 4 }, exact: false, covers: None, own: true }]
         }
         _ => Vec::new(),
     }
@@ -126,7 +132,7 @@ fn by_words(writer: Writer<'_>, field: Option<&str>, given: &str, prefix: bool) 
         let open = prefix && index + 1 == words.len() && ends_in_word(given);
         let mut set = begun(writer, "SELECT words.asset AS asset FROM words WHERE words.cloud = ? AND ");
         write_word(word, open, field, &mut set);
-        Driver { set, rank: if open { 3 } else { 1 }, exact, own: false }
+        Driver { set, rank: if open { 3 } else { 1 }, exact, covers: None, own: false }
     };
     words.iter().enumerate().map(driver).collect()
 }
@@ -162,5 +168,5 @@ fn by_text(writer: Writer<'_>, column: TextColumn, test: &TextTest) -> Vec<Drive
         ) => writer.write_test(text_column(column), test, &mut set),
         _ => return Vec::new(),
     }
-    vec![Driver { set, rank, exact: false, own: true }]
+    vec![Driver { set, rank, exact: false, covers: None, own: true }]
 }

@@ -187,7 +187,8 @@ impl<'q> Plan<'q> {
     /// order in which SQLite goes.
     fn matches(&self, query: &SearchQuery, driven: bool) -> Condition {
         let mut out = Condition { sql: String::new(), values: Vec::new() };
-        match self.chosen.as_ref().filter(|chosen| driven && (chosen.selective || !chosen.driver.own)) {
+        let chosen = self.chosen.as_ref().filter(|chosen| driven && (chosen.selective || !chosen.driver.own));
+        match chosen {
             Some(chosen) => {
                 let set = &chosen.driver.set;
                 out.sql = format!(
@@ -201,7 +202,15 @@ impl<'q> Plan<'q> {
             None => out.sql.push_str("FROM assets WHERE assets.cloud = ? AND "),
         }
         out.values.push(text(query.cloud.as_str()));
-        self.writer.write(&query.filter, &mut out);
+        // What the set says by itself is not asked of each row again.
+        match (chosen.map(|chosen| (chosen.driver.exact, chosen.driver.covers)), &query.filter) {
+            (Some((_, Some(covered))), Filter::And(parts)) => {
+                let others = parts.iter().enumerate().filter(|(index, _)| *index != covered);
+                self.writer.write(&Filter::all_of(others.map(|(_, part)| part.clone()).collect()), &mut out);
+            }
+            (Some((true, _)), _) => self.writer.write(&Filter::All, &mut out),
+            _ => self.writer.write(&query.filter, &mut out),
+        }
         out
     }
 
