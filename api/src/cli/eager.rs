@@ -6,6 +6,7 @@ use crate::app;
 use crate::config::Config;
 use crate::domain::{CloudId, Job, JobId, JobState, Timestamp};
 use crate::jobs::batch::{Batch, BatchProgress, BatchSelection};
+use crate::search;
 use crate::service::library::folder_path;
 use crate::service::params;
 use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command};
@@ -29,8 +30,9 @@ pub fn command() -> Command {
         .arg(text("prefix", "Images whose public id begins like this"))
         .arg(text("tag", "Images with this tag"))
         .arg(text("folder", "Images in this asset folder, or below it"))
+        .arg(text("expression", "Images that a search finds, such as tags=lake AND width>1000"))
         .arg(text("all", "All images").action(ArgAction::SetTrue))
-        .group(ArgGroup::new("which").args(["prefix", "tag", "folder", "all"]).required(true))
+        .group(ArgGroup::new("which").args(["prefix", "tag", "folder", "expression", "all"]).required(true))
         .arg(text("detach", "Do not wait until it is done").action(ArgAction::SetTrue))
 }
 
@@ -46,10 +48,14 @@ pub fn eager(flags: &ArgMatches) -> Result<(), String> {
         language::parse(&entry.transformation, &app::limits(&config)).map_err(|error| error.to_string())?;
     }
     let value = |name: &str| flags.get_one::<String>(name).cloned();
-    let selection = match (value("prefix"), value("tag"), value("folder")) {
-        (Some(prefix), _, _) => BatchSelection::Prefix(prefix),
-        (_, Some(tag), _) => BatchSelection::Tag(tag),
-        (_, _, Some(folder)) => BatchSelection::Folder(folder_path(&folder).map_err(|error| error.to_string())?),
+    let selection = match (value("prefix"), value("tag"), value("folder"), value("expression")) {
+        (Some(prefix), _, _, _) => BatchSelection::Prefix(prefix),
+        (_, Some(tag), _, _) => BatchSelection::Tag(tag),
+        (_, _, Some(folder), _) => BatchSelection::Folder(folder_path(&folder).map_err(|error| error.to_string())?),
+        (_, _, _, Some(expression)) => {
+            search::parse(&expression).map_err(|error| error.to_string())?;
+            BatchSelection::Expression(expression)
+        }
         _ => BatchSelection::All,
     };
     let batch = Batch { transformations: entries.into_iter().map(|entry| entry.given).collect(), selection };

@@ -3,13 +3,16 @@
 
 use super::EAGER_BATCH;
 use super::clock::between;
-use super::eager::{caller, expand, may_pass};
+use super::eager::{caller, expand, from_api, may_pass};
 use super::handler::{Failure, Finished, Handler, Run};
-use crate::catalog::library::{AssetFilter, LibraryCursor, Selection};
+use crate::catalog::library::{
+    AssetFilter, LibraryCursor, LibraryPage, SearchCursor, SearchQuery, Selection, SortKey, SortValue,
+};
 use crate::domain::{Asset, AssetId, Cloud, CloudId, Job, JobState, NewJob, ResourceType, Timestamp};
+use crate::search::{self, Filter, NumberColumn, QueryError, Scope, SortColumn};
 use crate::service::deliver_types::DeliveryError;
-use crate::service::library::LibraryService;
 use crate::service::library::view::iso_time;
+use crate::service::library::{FolderMode, LibraryService};
 use crate::service::params::{self, EagerEntry};
 use async_trait::async_trait;
 use futures::FutureExt;
@@ -43,6 +46,8 @@ pub enum BatchSelection {
     Tag(String),
     /// An asset folder with those below it.
     Folder(String),
+    /// What a search finds. Relative times in it are relative to the beginning of the batch.
+    Expression(String),
 }
 
 /// What a batch is to do.
@@ -63,7 +68,7 @@ pub struct BatchProgress {
     /// Pictures that are there now.
     pub done: u64,
     pub failed: u64,
-    /// Pictures of assets that were deleted meanwhile.
+    /// Pictures of assets that were deleted meanwhile, or that are no images.
     pub skipped: u64,
     /// The first errors.
     pub errors: Vec<BatchError>,
@@ -92,19 +97,17 @@ impl Batch {
         }
     }
 
-    fn filter(&self, cloud: &CloudId) -> AssetFilter {
+    /// The images, unless they have to be searched for.
+    fn filter(&self, cloud: &CloudId) -> Option<AssetFilter> {
         let selection = match self.selection.clone() {
             BatchSelection::All => Selection::All,
             BatchSelection::Prefix(prefix) => Selection::Prefix(prefix),
             BatchSelection::Tag(tag) => Selection::Tag(tag),
             BatchSelection::Folder(folder) => Selection::AssetFolderTree(folder),
+            BatchSelection::Expression(_) => return None,
         };
-        AssetFilter {
-            resource_type: Some(ResourceType::Image),
-            ascending: true,
-            selection,
-            ..AssetFilter::all(cloud.clone())
-        }
+        let resource_type = Some(ResourceType::Image);
+        Some(AssetFilter { resource_type, ascending: true, selection, ..AssetFilter::all(cloud.clone()) })
     }
 }
 
@@ -119,6 +122,11 @@ impl BatchProgress {
         let count = (self.done + self.failed) as f64;
         if self.active_ms == 0 { 0.0 } else { (count * 1e5 / self.active_ms as f64).round() / 100.0 }
     }
+}
+
+/// The assets that an expression means, or what is wrong with it.
+pub fn check_expression(text: &str, scope: Scope) -> Result<Filter, QueryError> {
+    Filter::new(&search::parse(text)?, scope)
 }
 
 /// A batch for clients: our own extension of the API.
@@ -164,13 +172,48 @@ impl BatchHandler {
         BatchHandler { library, parallel: parallel.max(1) }
     }
 
-    /// Renders one asset of a page; `None` when it is gone.
+    /// One page of assets, oldest first.
+    async fn page(
+        &self,
+        batch: &Batch,
+        job: &Job,
+        cloud: &Cloud,
+        after: Option<LibraryCursor>,
+    ) -> Result<LibraryPage, Failure> {
+        let library = self.library.library();
+        let BatchSelection::Expression(text) = &batch.selection else {
+            let filter = batch.filter(&cloud.id).ok_or_else(|| Failure::Permanent("nothing is selected".to_owned()))?;
+            return library.list(&filter, PAGE, after).await.map_err(Failure::retry);
+        };
+        let fixed_folders = self.library.settings_of(cloud).await.map_err(from_api)?.folder_mode == FolderMode::Fixed;
+        let filter = check_expression(text, Scope { now: job.created_at, fixed_folders });
+        let column = SortColumn::Number(NumberColumn::CreatedAt);
+        let query = SearchQuery {
+            cloud: cloud.id.clone(),
+            filter: filter.map_err(|error| Failure::Permanent(error.to_string()))?,
+            sort: vec![SortKey { column, descending: false }],
+            limit: PAGE,
+            after: after.map(|cursor| SearchCursor {
+                values: vec![SortValue::Number(cursor.created_at.unix_micros())],
+                id: cursor.id,
+            }),
+            aggregates: Vec::new(),
+        };
+        let page = library.search(&query).await.map_err(Failure::retry)?;
+        let last = page.assets.last().map(|asset| LibraryCursor { created_at: asset.created_at, id: asset.id.clone() });
+        Ok(LibraryPage { next: last.filter(|_| page.next.is_some()), assets: page.assets })
+    }
+
+    /// Renders one asset of a page; `None` when it is gone, or no image.
     async fn one(
         &self,
         cloud: &Cloud,
         listed: &Asset,
         entries: &[EagerEntry],
     ) -> Result<Option<Vec<Option<String>>>, Failure> {
+        if listed.key.resource_type != ResourceType::Image {
+            return Ok(None);
+        }
         // Nobody needs pictures of what was deleted since the page was read.
         let found = self.library.library().asset_by_id(&cloud.id, &listed.id).await.map_err(Failure::retry)?;
         match found.filter(|asset| !asset.placeholder) {
@@ -217,8 +260,6 @@ impl Handler for BatchHandler {
         let mut entries = params::parse_eager(&batch.transformations.join("|")).map_err(|error| malformed(&error))?;
         let cloud = caller(&self.library, &run.job.cloud, "").await?.cloud;
         expand(&self.library, &cloud.id, &mut entries).await?;
-        let filter = batch.filter(&cloud.id);
-        let library = &self.library.parts().library;
         let mut progress = BatchProgress::of(&run.job);
         loop {
             let begun = run.now();
@@ -229,7 +270,7 @@ impl Handler for BatchHandler {
                     id: AssetId::new(id.as_str()).map_err(|error| malformed(&error))?,
                 }),
             };
-            let page = library.list(&filter, PAGE, after).await.map_err(Failure::retry)?;
+            let page = self.page(&batch, &run.job, &cloud, after).await?;
             // Boxed one by one: the compiler cannot follow a closure over borrowed assets here.
             let mut works = Vec::with_capacity(page.assets.len());
             for asset in &page.assets {

@@ -1,11 +1,12 @@
 //! Eager batches over the API: `POST`, `GET` and `DELETE /eager_batches`, an extension of ours.
 
-use super::LibraryService;
 use super::edit::folder_path;
+use super::{FolderMode, LibraryService};
 use crate::catalog::library::JobFilter;
 use crate::domain::{Job, JobId};
 use crate::jobs::EAGER_BATCH;
-use crate::jobs::batch::{Batch, BatchSelection, describe};
+use crate::jobs::batch::{Batch, BatchSelection, check_expression, describe};
+use crate::search::Scope;
 use crate::service::access::Caller;
 use crate::service::call::{ApiError, Params, shown};
 use crate::service::params;
@@ -30,13 +31,15 @@ impl LibraryService {
         let text = |name: &str| params.text(name).map(str::to_owned);
         let folder = params.text("asset_folder").map(folder_path).transpose()?;
         let all = params.is_set("all")?.then_some(BatchSelection::All);
-        if params.text("expression").is_some() {
-            return Err(ApiError::BadRequest("Batches over a search expression are not supported yet".to_owned()));
+        if let Some(expression) = params.text("expression") {
+            let fixed_folders = self.settings_of(&caller.cloud).await?.folder_mode == FolderMode::Fixed;
+            check_expression(expression, Scope { now: self.parts.announcer.now(), fixed_folders })?;
         }
         let given = [
             text("prefix").map(BatchSelection::Prefix),
             text("tag").map(BatchSelection::Tag),
             folder.map(BatchSelection::Folder),
+            text("expression").map(BatchSelection::Expression),
             all,
         ];
         let mut given = given.into_iter().flatten();
@@ -44,7 +47,9 @@ impl LibraryService {
             (Some(selection), None) => {
                 Ok(Batch { transformations: entries.into_iter().map(|entry| entry.given).collect(), selection })
             }
-            _ => Err(ApiError::BadRequest("Exactly one of prefix, tag, asset_folder and all must be given".to_owned())),
+            _ => Err(ApiError::BadRequest(
+                "Exactly one of prefix, tag, asset_folder, expression and all must be given".to_owned(),
+            )),
         }
     }
 

@@ -30,6 +30,14 @@ async fn a_batch_renders_what_it_selects_and_reports() {
     site.ok(POST, "/eager_batches", json!({ "transformations": ["w_20"], "tag": "t" })).await;
     site.work().await;
     assert_eq!(site.renders().await, 5.0, "only of q");
+    let found = json!({ "transformations": "w_22", "expression": "tags=t AND public_id:p*" });
+    let begun_found = site.ok(POST, "/eager_batches", found).await;
+    site.work().await;
+    let path_found = format!("/eager_batches/{}", begun_found["batch_id"].as_str().unwrap());
+    let done_found = site.ok(GET, &path_found, Value::Null).await;
+    assert_eq!((&done_found["assets"], &done_found["done"]), (&json!(1), &json!(1)));
+    assert_eq!(site.renders().await, 6.0, "only of p/1");
+    site.ok(DELETE, &path_found, Value::Null).await;
     let list = site.ok(GET, "/eager_batches", Value::Null).await;
     assert_eq!(list["eager_batches"].as_array().unwrap().len(), 2);
     assert_eq!(list["eager_batches"][0]["selection"], json!({ "tag": "t" }));
@@ -39,7 +47,8 @@ async fn a_batch_renders_what_it_selects_and_reports() {
         json!({ "transformations": "w_1" }),
         json!({ "transformations": "w_1", "prefix": "p", "tag": "t" }),
         json!({ "transformations": "w_x,,", "all": true }),
-        json!({ "transformations": "w_1", "expression": "tags=t" }),
+        json!({ "transformations": "w_1", "expression": "tags=t AND (" }),
+        json!({ "transformations": "w_1", "expression": "tags=t", "all": true }),
     ] {
         assert_eq!(site.call(POST, "/eager_batches", wrong.clone()).await.0, 400, "{wrong}");
     }
