@@ -24,6 +24,8 @@ const UPLOAD_ROOTS: &[&str] = &["image", "video", "raw", "auto", "all", "upload"
 
 /// First parts of a path that belong to the Admin API.
 const ADMIN_ROOTS: &[&str] = &[
+    "triggers",
+    "eager_batches",
     "ping",
     "config",
     "usage",
