@@ -165,7 +165,7 @@ async fn unknown_api_routes_are_json_404_that_say_so() {
         "/v1_1/",
         "/v1_1/demo",
         "/v1_1/demo/resources/image",
-        "/v1_1/demo/resources%2Fvisual_search",
+        "/v1_1/demo/resources%2Fnovelty",
         "/v1_1/demo/image/upload/more",
         "/v1_1/demo/novelty",
         "/v2/demo/analysis/analyze/captioning",
