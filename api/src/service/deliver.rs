@@ -438,9 +438,8 @@ async fn find_asset(catalog: &dyn Catalog, cloud: &Cloud, address: &Address) -> 
     };
     let mut candidates = [Some(address.public_id.as_str()), address.literal_id.as_deref()];
     // Public ids of raw files hold their extension.
-    if address.resource_type.to_string() == "raw" {
-        candidates.reverse();
-    } else if address.extension.as_deref().is_some_and(|extension| !language::is_known_extension(extension)) {
+    let raw = address.resource_type.to_string() == "raw";
+    if raw || address.extension.as_deref().is_some_and(|extension| !language::is_known_extension(extension)) {
         candidates.reverse();
     }
     for key in candidates.into_iter().flatten().filter_map(key) {

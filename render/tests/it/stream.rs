@@ -111,13 +111,13 @@ fn what_comes_is_what_is_held_in_every_bit() {
             _ => 17 + random.next() as u32 % 380,
         };
         let size = Size::new(side(&mut random), side(&mut random));
-        let chroma = if random.next() % 2 == 0 { ChromaSampling::Half } else { ChromaSampling::Full };
-        let bytes = jpeg(&picture(size, case), chroma, random.next() % 4 == 0);
+        let chroma = if random.next().is_multiple_of(2) { ChromaSampling::Half } else { ChromaSampling::Full };
+        let bytes = jpeg(&picture(size, case), chroma, random.next().is_multiple_of(4));
         let text = TEXTS[case as usize % TEXTS.len()];
-        let profile = if random.next() % 2 == 0 { Profile::Fast } else { Profile::Quality };
+        let profile = if random.next().is_multiple_of(2) { Profile::Fast } else { Profile::Quality };
         let orientation = 1 + (random.next() % 8) as u16;
         let request = request(size, orientation, text, profile);
-        let backend = if random.next() % 4 == 0 { CpuBackend::portable() } else { CpuBackend::new() };
+        let backend = if random.next().is_multiple_of(4) { CpuBackend::portable() } else { CpuBackend::new() };
         let what = format!("case {case}: {size} {chroma:?}, exif {orientation}, {text}, {profile:?}");
         if let Some((held, came)) = both(backend, &request, &bytes) {
             assert_same(&held, &came.expect(&what), &what);

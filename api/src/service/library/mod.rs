@@ -49,8 +49,11 @@ pub use view::View;
 pub struct LibraryService {
     parts: Arc<Parts>,
     /// Settings that deliveries ask for, with the time at which they were read.
-    recent: Arc<Mutex<HashMap<CloudId, (Instant, Arc<CloudSettings>)>>>,
+    recent: Arc<Mutex<HashMap<CloudId, Recent>>>,
 }
+
+/// Settings, and when they were read.
+type Recent = (Instant, Arc<CloudSettings>);
 
 /// How old settings may be that deliveries go by.
 const SETTINGS_AGE: Duration = Duration::from_secs(5);
