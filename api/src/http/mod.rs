@@ -4,6 +4,7 @@ pub mod api;
 pub mod body;
 pub mod data_uri;
 pub mod delivery;
+pub mod downloads;
 pub mod error;
 pub mod express;
 pub mod form;

@@ -52,6 +52,15 @@ pub struct EagerPicture {
     pub format: String,
 }
 
+/// A rendered picture with its bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MadePicture {
+    pub bytes: Bytes,
+    pub format: Format,
+    /// MD5 of the bytes in hexadecimal.
+    pub etag: String,
+}
+
 /// Renders what an upload wants to have ready.
 #[async_trait]
 pub trait Eager: Send + Sync {
@@ -65,4 +74,13 @@ pub trait Eager: Send + Sync {
         asset: &Asset,
         entries: &[EagerEntry],
     ) -> Vec<Result<EagerPicture, DeliveryError>>;
+
+    /// One picture, rendered in the same lane and kept like those, unless it is there already; `None` when the original as
+    /// it is was asked for.
+    async fn picture(
+        &self,
+        cloud: &Cloud,
+        asset: &Asset,
+        entry: &EagerEntry,
+    ) -> Result<Option<MadePicture>, DeliveryError>;
 }

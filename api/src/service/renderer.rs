@@ -4,7 +4,7 @@ use super::deliver_types::DeliveryError;
 use super::derive::{DeriveError, DerivedPicture, Deriver};
 use super::meter::Meter;
 use super::params::{EagerEntry, EagerExtension};
-use super::pictures::{Eager, EagerPicture, PictureError, PictureFacts, Pictures};
+use super::pictures::{Eager, EagerPicture, MadePicture, PictureError, PictureFacts, Pictures};
 use crate::domain::{Asset, Cloud, Orientation, PixelSize};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -138,16 +138,20 @@ impl EagerRenderer {
         Ok((!is_original).then(|| (transformation, Purpose { extension, ..Purpose::default() })))
     }
 
+    fn refusal(&self, error: DeriveError) -> DeliveryError {
+        match error {
+            DeriveError::Render(error) => DeliveryError::Render(error),
+            DeriveError::Busy | DeriveError::ShuttingDown => DeliveryError::Busy { retry_after: self.retry_after },
+            other => DeliveryError::Internal(other.to_string()),
+        }
+    }
+
     fn derived(
         &self,
         cloud: &Cloud,
         picture: Result<DerivedPicture, DeriveError>,
     ) -> Result<EagerPicture, DeliveryError> {
-        let picture = picture.map_err(|error| match error {
-            DeriveError::Render(error) => DeliveryError::Render(error),
-            DeriveError::Busy | DeriveError::ShuttingDown => DeliveryError::Busy { retry_after: self.retry_after },
-            other => DeliveryError::Internal(other.to_string()),
-        })?;
+        let picture = picture.map_err(|error| self.refusal(error))?;
         if picture.counts {
             self.meter.transformed(&cloud.id);
         }
@@ -193,5 +197,20 @@ impl Eager for EagerRenderer {
             },
         });
         answers.collect()
+    }
+
+    async fn picture(
+        &self,
+        cloud: &Cloud,
+        asset: &Asset,
+        entry: &EagerEntry,
+    ) -> Result<Option<MadePicture>, DeliveryError> {
+        let Some((transformation, purpose)) = self.wanted(asset, entry)? else { return Ok(None) };
+        let made = self.deriver.derive(asset, transformation, purpose, Lane::Eager, true).await;
+        let picture = made.map_err(|error| self.refusal(error))?;
+        if picture.counts {
+            self.meter.transformed(&cloud.id);
+        }
+        Ok(Some(MadePicture { bytes: picture.bytes, format: picture.format, etag: picture.etag }))
     }
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod app;
+mod archives;
 mod bench;
 mod bench_run;
 mod catalog;

@@ -2,9 +2,13 @@
 //! no file.
 
 mod actions;
+mod archive;
+mod archive_names;
+mod archive_stream;
 mod cursor;
 mod deletion;
 mod details;
+mod downloads;
 mod edit;
 mod fields;
 mod folders;
