@@ -5,9 +5,10 @@ use super::derive::{DeriveError, DerivedPicture, Deriver};
 use super::meter::Meter;
 use super::params::{EagerEntry, EagerExtension};
 use super::pictures::{Eager, EagerPicture, MadePicture, PictureError, PictureFacts, Pictures};
-use crate::domain::{Asset, Cloud, Orientation, PixelSize};
+use crate::domain::{Asset, Cloud, Orientation, PixelSize, Region};
 use async_trait::async_trait;
 use bytes::Bytes;
+use serde_json::{Map, Value};
 use std::sync::Arc;
 use std::time::Duration;
 use tintype_render::language::{self, Format, Transformation};
@@ -212,5 +213,24 @@ impl Eager for EagerRenderer {
             self.meter.transformed(&cloud.id);
         }
         Ok(Some(MadePicture { bytes: picture.bytes, format: picture.format, etag: picture.etag }))
+    }
+
+    async fn measure(&self, asset: &Asset, entry: &EagerEntry) -> Result<EagerPicture, DeliveryError> {
+        let Some((transformation, purpose)) = self.wanted(asset, entry)? else { return Ok(original(asset)) };
+        let look = self.deriver.look(asset, transformation, purpose).await.map_err(|error| self.refusal(error))?;
+        Ok(EagerPicture {
+            width: look.size.width,
+            height: look.size.height,
+            bytes: look.bytes.len() as u64,
+            format: look.format.extension().to_owned(),
+        })
+    }
+
+    async fn find_faces(&self, asset: &Asset) -> Result<Vec<Region>, DeliveryError> {
+        self.deriver.find_faces(asset).await.map_err(|error| self.refusal(error))
+    }
+
+    async fn describe(&self, asset: &Asset) -> Result<Map<String, Value>, DeliveryError> {
+        self.deriver.describe(asset).await.map_err(|error| self.refusal(error))
     }
 }

@@ -5,7 +5,9 @@ use super::answer::{EagerAnswer, UploadAnswer};
 use super::call::{ApiError, Params};
 use super::chunked::PartError;
 use super::delete_token;
-use super::library::{CloudSettings, Edit, FolderMode, LibraryService, MetadataChange, check_unsigned, view};
+use super::library::{
+    AnalysisRequest, CloudSettings, Edit, FolderMode, LibraryService, MetadataChange, check_unsigned, view,
+};
 use super::naming::{self, InvalidPublicId};
 use super::params::{self, ParamError, UploadParams};
 use super::pictures::{Eager, PictureError, PictureFacts, Pictures};
@@ -198,6 +200,7 @@ pub(super) struct Accepted {
     pub caller: Caller,
     pub params: UploadParams,
     edit: Edit,
+    analysis: AnalysisRequest,
     metadata: MetadataChange,
     /// The incoming transformation without names.
     transformation: String,
@@ -476,6 +479,7 @@ impl Parts {
         let effective = Params::from(effective);
         self.library.expand_eager(&caller.cloud.id, &mut params.eager).await?;
         let edit = Edit::read(&effective)?;
+        let analysis = AnalysisRequest::read(&effective)?;
         for entry in &params.eager {
             self.eager.check(entry).map_err(UploadError::Eager)?;
         }
@@ -491,7 +495,7 @@ impl Parts {
                 params.folder.as_deref().map(|folder| folder.trim_matches('/').to_owned()).unwrap_or_default()
             }
         };
-        Ok(Accepted { caller, params, edit, metadata, transformation, asset_folder, settings })
+        Ok(Accepted { caller, params, edit, analysis, metadata, transformation, asset_folder, settings })
     }
 
     /// Who calls, and the parameters of the call together with those of its preset.
@@ -657,6 +661,11 @@ impl Parts {
         eager: Vec<EagerAnswer>,
     ) -> Result<UploadAnswer, UploadError> {
         let Accepted { caller, params, .. } = accepted;
+        // The upload itself is durable, so it is answered also where looking at it failed.
+        let analysis = self.library.analyze(caller, &asset, &accepted.analysis).await.unwrap_or_else(|error| {
+            tracing::warn!(%error, public_id = %asset.key.public_id, "an uploaded picture could not be analyzed");
+            Default::default()
+        });
         let token = params.return_delete_token && outcome != PutOutcome::Existing;
         Ok(UploadAnswer {
             view: self.library.view(caller).await?,
@@ -665,7 +674,7 @@ impl Parts {
             asset,
             outcome,
             eager,
-            with_faces: params.faces,
+            analysis,
             done: false,
         })
     }

@@ -304,6 +304,18 @@ impl Eager for TestEager {
     ) -> std::result::Result<Option<MadePicture>, DeliveryError> {
         Err(DeliveryError::Internal(format!("{} is rendered nowhere", entry.transformation)))
     }
+    async fn measure(&self, _: &Asset, entry: &EagerEntry) -> std::result::Result<EagerPicture, DeliveryError> {
+        Err(DeliveryError::Internal(format!("{} is measured nowhere", entry.transformation)))
+    }
+    async fn find_faces(&self, _: &Asset) -> std::result::Result<Vec<Region>, DeliveryError> {
+        Ok(vec![])
+    }
+    async fn describe(
+        &self,
+        _: &Asset,
+    ) -> std::result::Result<serde_json::Map<String, serde_json::Value>, DeliveryError> {
+        Err(DeliveryError::Internal("nobody looks".to_owned()))
+    }
 }
 
 /// One picture under `/demo/image/upload/cat.jpg`, the same below `v1/` and, from a store, below `stored/`.

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod analysis;
 mod app;
 mod archives;
 mod bench;

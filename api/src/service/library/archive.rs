@@ -333,7 +333,7 @@ impl LibraryService {
             asset: put.asset,
             outcome: put.outcome,
             eager: vec![],
-            with_faces: false,
+            analysis: Default::default(),
             delete_token: None,
             done: false,
         };

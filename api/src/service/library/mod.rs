@@ -2,9 +2,11 @@
 //! no file.
 
 mod actions;
+mod analysis;
 mod archive;
 mod archive_names;
 mod archive_stream;
+mod breakpoints;
 mod cursor;
 mod deletion;
 mod details;
@@ -36,6 +38,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+pub use analysis::AnalysisRequest;
 pub use deletion::Deletion;
 pub use edit::Edit;
 pub use listing::{Listing, parse_time};
