@@ -181,6 +181,9 @@ async fn action_call(
         ["tags"] => library.change_tags(caller, kind, params).await?,
         ["context"] => library.change_context(caller, kind, params).await?,
         ["metadata"] => library.change_metadata(caller, kind, params).await?,
+        [name @ ("text" | "sprite" | "multi" | "explode")] => {
+            return Err(HttpError::bad_request(format!("{name} is not supported by this server yet")));
+        }
         _ => return Err(unknown(&parts.method, path)),
     };
     Ok(value)

@@ -115,16 +115,16 @@ async fn an_archive_holds_what_was_named_once_each() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_transformation_makes_a_file_of_its_own() {
     let app = library().await;
-    let base = [("tags[]", "fly"), ("tags[]", "icon"), ("transformations", "w_40,c_fill,h_30|e_grayscale/w_20/png")];
+    let base = [("tags[]", "fly"), ("tags[]", "icon"), ("transformations", "w_40,c_fill,h_30|a_90/w_20/png")];
     let ask = async |more: &[(&str, &str)]| {
         let params = [&base[..], &[("mode", "download")], more].concat();
         fetch(&app, "/image/generate_archive", &params).await
     };
     let files = unzipped(&ask(&[]).await.body);
     let expected = [
-        "chelsea/e_grayscale_w_20.png",
+        "chelsea/a_90_w_20.png",
         "chelsea/w_40,c_fill,h_30.png",
-        "trip/rocket/e_grayscale_w_20.png",
+        "trip/rocket/a_90_w_20.png",
         "trip/rocket/w_40,c_fill,h_30.jpg",
     ];
     assert_eq!(files.keys().collect::<Vec<_>>(), expected);
@@ -217,6 +217,12 @@ async fn archives_are_refused_clearly() {
     for (kind, params, status, text) in cases {
         let (got, answer) = create(&app, kind, &params).await;
         assert_eq!((got, message(&answer)), (status, text));
+    }
+    for name in ["text", "sprite", "multi", "explode"] {
+        let auth = app.credentials();
+        let (status, answer) =
+            app.post(&format!("/image/{name}"), &[("tag", "cat")], None, &[("authorization", &auth)]).await;
+        assert_eq!((status, message(&answer)), (400, format!("{name} is not supported by this server yet").as_str()));
     }
     let (status, _) = create(&app, "image", &[("tags[]", "cat"), ("transformations", "w_-3")]).await;
     assert_eq!(status, 400);

@@ -99,7 +99,7 @@ fn between(low: (u32, u64), high: (u32, u64), bytes: u64) -> u32 {
 }
 
 impl LibraryService {
-    /// The value of `responsive_breakpoints` in an answer: no list in it is empty.
+    /// The value of `responsive_breakpoints` in an answer: no list of breakpoints in it is empty.
     pub(super) async fn breakpoints(
         &self,
         caller: &Caller,
@@ -109,7 +109,17 @@ impl LibraryService {
         let view = self.view(caller).await?;
         let mut answers = Vec::new();
         for request in requests {
-            let pictures = self.search(caller, asset, request).await?;
+            let pictures = match self.search(caller, asset, request).await {
+                Ok(pictures) => pictures,
+                // As with `eager`: one that cannot be made says why, and the others are there.
+                Err(ApiError::BadRequest(reason)) => {
+                    answers.push(json!({
+                        "transformation": request.transformation, "status": "failed", "reason": reason,
+                    }));
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             let extension = match request.extension {
                 EagerExtension::Named(format) => format.extension(),
                 _ => asset.format.as_str(),
