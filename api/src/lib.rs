@@ -1,6 +1,7 @@
 //! The Tintype server: nouns, ports and, above them, services and HTTP.
 
 pub mod app;
+pub mod archive;
 pub mod auth;
 pub mod cache;
 pub mod catalog;

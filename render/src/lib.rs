@@ -5,6 +5,7 @@
 //! executed by one of two twin backends ([`cpu`], [`gpu`]) behind [`backend::Backend`], and encoded.
 //! [`pipeline`] joins these parts around a backend.
 
+pub mod analyze;
 pub mod backend;
 pub mod bands;
 pub mod choice;

@@ -3,6 +3,7 @@
 
 use super::HttpState;
 use super::background;
+use super::downloads;
 use super::error::HttpError;
 use super::form;
 use super::upload::{self, json_response, refuse};
@@ -83,6 +84,7 @@ async fn route(state: &HttpState, parts: &Parts, body: Body) -> Result<Response<
             let params = read(state, parts, body).await?;
             Ok(json_response(&state.library.delete_by_token(&cloud, &params).await?))
         }
+        rest if downloads::is_download(rest) => downloads::answer(state, parts, body, cloud, rest).await,
         [root, action @ ..] if UPLOAD_ROOTS.contains(root) => {
             let header = match authorization(parts) {
                 Ok(header) => header,
@@ -133,13 +135,13 @@ async fn file(
 }
 
 /// Value of `Authorization`.
-fn authorization(parts: &Parts) -> Result<Option<&str>, HttpError> {
+pub(super) fn authorization(parts: &Parts) -> Result<Option<&str>, HttpError> {
     let invalid = |_| HttpError::new(StatusCode::UNAUTHORIZED, "Invalid credentials");
     parts.headers.get(AUTHORIZATION).map(|value| value.to_str().map_err(invalid)).transpose()
 }
 
 /// Reads the parameters of a call to their end.
-async fn read(state: &HttpState, parts: &Parts, body: Body) -> Result<Params, HttpError> {
+pub(super) async fn read(state: &HttpState, parts: &Parts, body: Body) -> Result<Params, HttpError> {
     let content_type = parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let form = form::read_form(&state.upload, parts.uri.query(), content_type, body).await?;
     Ok(form.params.into())
@@ -183,6 +185,9 @@ async fn action_call(
         ["tags"] => library.change_tags(caller, kind, params).await?,
         ["context"] => library.change_context(caller, kind, params).await?,
         ["metadata"] => library.change_metadata(caller, kind, params).await?,
+        [name @ ("text" | "sprite" | "multi" | "explode")] => {
+            return Err(HttpError::bad_request(format!("{name} is not supported by this server yet")));
+        }
         _ => return Err(unknown(&parts.method, path)),
     };
     Ok(value)

@@ -14,7 +14,7 @@ use std::error::Error as StdError;
 use std::time::Duration;
 
 /// Most parts, pairs or entries of a call.
-const MAX_PARAMS: usize = 500;
+const MAX_PARAMS: usize = 1200;
 /// Longest value of one parameter.
 const MAX_TEXT_BYTES: usize = 256 << 10;
 /// Longest names and values together.

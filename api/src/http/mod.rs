@@ -5,6 +5,7 @@ pub mod background;
 pub mod body;
 pub mod data_uri;
 pub mod delivery;
+pub mod downloads;
 pub mod error;
 pub mod express;
 pub mod form;

@@ -191,7 +191,7 @@ fn server_timing(timings: &[StageTiming], content: Option<&ContentFacts>) -> Opt
     if text.is_empty() { None } else { Some(text) }
 }
 
-fn content_disposition(name: &str) -> String {
+pub(super) fn content_disposition(name: &str) -> String {
     let name: String = name.chars().filter(|character| !character.is_control()).take(MAX_FILENAME_CHARS).collect();
     let plain: String = name
         .chars()

@@ -43,10 +43,10 @@ pub struct UploadAnswer {
     pub asset: Asset,
     pub outcome: PutOutcome,
     pub eager: Vec<EagerAnswer>,
-    /// Whether the caller asked for the faces.
-    pub with_faces: bool,
     /// The client's name of the call, or ours where it is not done with the answer.
     pub batch_id: Option<String>,
+    /// Blocks of analysis that the caller asked for, by their names.
+    pub analysis: Map<String, Value>,
     /// With this a browser may take the upload back.
     pub delete_token: Option<String>,
     /// Whether this call completed a file that came in parts.
@@ -122,8 +122,8 @@ impl UploadAnswer {
         for (name, value) in &asset.details.video {
             put(name, value.clone());
         }
-        if self.with_faces {
-            put("faces", view::regions(&asset.face_coordinates));
+        for (name, value) in &self.analysis {
+            put(name, value.clone());
         }
         if !self.eager.is_empty() {
             put("eager", Value::Array(self.eager.iter().map(|eager| eager_entry(&self.view, asset, eager)).collect()));

@@ -571,10 +571,11 @@ fn internal(error: impl std::fmt::Display) -> DeliveryError {
 }
 
 /// An original that is streamed from the store.
-struct StoredBlob {
-    store: Arc<dyn BlobStore>,
-    blob: BlobKey,
-    bytes: u64,
+/// A blob as the body of an answer.
+pub(super) struct StoredBlob {
+    pub(super) store: Arc<dyn BlobStore>,
+    pub(super) blob: BlobKey,
+    pub(super) bytes: u64,
 }
 
 #[async_trait]

@@ -284,6 +284,31 @@ impl Deriver {
         Ok(picture)
     }
 
+    /// Renders one work; nothing is kept.
+    pub(super) async fn render(&self, work: Work) -> Result<Arc<Rendered>, DeriveError> {
+        self.scheduler.submit(work).await.map_err(from_work_error)
+    }
+
+    /// The file of an asset.
+    pub(super) async fn original(&self, asset: &Asset) -> Result<Bytes, DeriveError> {
+        Ok(self.store.read(&asset.blob).await?)
+    }
+
+    /// Runs something that takes so many bytes on the threads of the eager lane.
+    pub(super) async fn run<T: Send + 'static>(
+        &self,
+        bytes: u64,
+        task: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, DeriveError> {
+        self.scheduler.run(Lane::Eager, bytes, task).await.map_err(from_work_error)
+    }
+
+    /// Keeps faces that were found, unless the asset was overwritten meanwhile.
+    pub(super) async fn record_faces(&self, asset: &Asset, faces: &[Region]) -> Result<(), DeriveError> {
+        self.catalog.set_faces(&asset.id, &asset.version_id, faces).await?;
+        Ok(())
+    }
+
     /// Waits until every picture that was answered with is safe: an orderly stop loses none of them.
     pub async fn settle(&self) {
         let mut writing = std::mem::take(&mut *self.writing.lock());

@@ -11,6 +11,7 @@ pub mod derive;
 pub mod gate;
 pub mod keep;
 pub mod library;
+pub mod looks;
 pub mod media_type;
 pub mod meter;
 pub mod naming;

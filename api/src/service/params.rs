@@ -41,6 +41,13 @@ const KNOWN: &[&str] = &[
     "tags",
     "context",
     "faces",
+    "colors",
+    "phash",
+    "exif",
+    "image_metadata",
+    "media_metadata",
+    "quality_analysis",
+    "responsive_breakpoints",
     "face_coordinates",
     "custom_coordinates",
     "upload_preset",
@@ -69,15 +76,8 @@ const KNOWN: &[&str] = &[
 const UNSUPPORTED: &[&str] = &[
     "unique_display_name",
     "async",
-    "colors",
-    "phash",
-    "exif",
-    "image_metadata",
-    "media_metadata",
-    "quality_analysis",
     "accessibility_analysis",
     "cinemagraph_analysis",
-    "responsive_breakpoints",
     "raw_convert",
     "categorization",
     "detection",
@@ -152,8 +152,6 @@ pub struct UploadParams {
     pub eager: Vec<EagerEntry>,
     pub tags: Vec<String>,
     pub context: BTreeMap<String, String>,
-    /// Whether the answer is to list faces.
-    pub faces: bool,
     pub face_coordinates: Vec<Region>,
     pub custom_coordinates: Vec<Region>,
     pub upload_preset: Option<String>,
@@ -239,7 +237,6 @@ impl UploadParams {
             eager: eager(values.get("eager"))?,
             tags: comma_list("tags", values.get("tags"))?,
             context: context(values.get("context"))?,
-            faces: flag("faces", false)?,
             face_coordinates: regions("face_coordinates", values.get("face_coordinates"))?,
             custom_coordinates: regions("custom_coordinates", values.get("custom_coordinates"))?,
             upload_preset: text("upload_preset"),
@@ -257,13 +254,7 @@ impl UploadParams {
             backup: values.contains_key("backup").then(|| flag("backup", false)).transpose()?,
             return_delete_token: flag("return_delete_token", false)?,
         })
-        .and_then(|params| {
-            // Without a detector's answer at upload time only what the caller supplied can be listed.
-            if params.faces && params.face_coordinates.is_empty() {
-                return Err(ParamError::Unsupported("faces without face_coordinates".to_owned()));
-            }
-            flag("invalidate", false).map(|_| params)
-        })
+        .and_then(|params| flag("invalidate", false).map(|_| params))
     }
 }
 
@@ -517,7 +508,6 @@ mod tests {
             assert!(is_known(name));
         }
         assert!(parse(&[("access_mode", "public")]).is_ok());
-        assert!(parse(&[("faces", "1")]).is_err());
         assert!(parse(&[("novelty", "1")]).is_ok() && !is_known("novelty"));
         assert!(parse(&[("format", "gif")]).is_err());
         assert!(parse(&[("overwrite", "maybe")]).is_err());

@@ -2,9 +2,10 @@
 
 use super::deliver_types::DeliveryError;
 use super::params::EagerEntry;
-use crate::domain::{Asset, Cloud, Orientation, PixelSize};
+use crate::domain::{Asset, Cloud, Orientation, PixelSize, Region};
 use async_trait::async_trait;
 use bytes::Bytes;
+use serde_json::{Map, Value};
 use tintype_render::language::Format;
 
 /// What a file turned out to be.
@@ -52,6 +53,15 @@ pub struct EagerPicture {
     pub format: String,
 }
 
+/// A rendered picture with its bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MadePicture {
+    pub bytes: Bytes,
+    pub format: Format,
+    /// MD5 of the bytes in hexadecimal.
+    pub etag: String,
+}
+
 /// Renders what an upload wants to have ready.
 #[async_trait]
 pub trait Eager: Send + Sync {
@@ -65,4 +75,23 @@ pub trait Eager: Send + Sync {
         asset: &Asset,
         entries: &[EagerEntry],
     ) -> Vec<Result<EagerPicture, DeliveryError>>;
+
+    /// One picture, rendered in the same lane and kept like those, unless it is there already; `None` when the original as
+    /// it is was asked for.
+    async fn picture(
+        &self,
+        cloud: &Cloud,
+        asset: &Asset,
+        entry: &EagerEntry,
+    ) -> Result<Option<MadePicture>, DeliveryError>;
+
+    /// As [`Eager::render`] for one entry, but nothing is kept.
+    async fn measure(&self, asset: &Asset, entry: &EagerEntry) -> Result<EagerPicture, DeliveryError>;
+
+    /// Faces that the detector finds in the original, recorded with the asset.
+    async fn find_faces(&self, asset: &Asset) -> Result<Vec<Region>, DeliveryError>;
+
+    /// Blocks of analysis by their names in answers: `colors`, `predominant`, `phash`, `quality_analysis`, `exif`,
+    /// `image_metadata`, `grayscale`, `semi_transparent`.
+    async fn describe(&self, asset: &Asset) -> Result<Map<String, Value>, DeliveryError>;
 }

@@ -4,10 +4,11 @@ use super::deliver_types::DeliveryError;
 use super::derive::{DeriveError, DerivedPicture, Deriver};
 use super::meter::Meter;
 use super::params::{EagerEntry, EagerExtension};
-use super::pictures::{Eager, EagerPicture, PictureError, PictureFacts, Pictures};
-use crate::domain::{Asset, Cloud, Orientation, PixelSize};
+use super::pictures::{Eager, EagerPicture, MadePicture, PictureError, PictureFacts, Pictures};
+use crate::domain::{Asset, Cloud, Orientation, PixelSize, Region};
 use async_trait::async_trait;
 use bytes::Bytes;
+use serde_json::{Map, Value};
 use std::sync::Arc;
 use std::time::Duration;
 use tintype_render::language::{self, Format, Transformation};
@@ -138,16 +139,20 @@ impl EagerRenderer {
         Ok((!is_original).then(|| (transformation, Purpose { extension, ..Purpose::default() })))
     }
 
+    fn refusal(&self, error: DeriveError) -> DeliveryError {
+        match error {
+            DeriveError::Render(error) => DeliveryError::Render(error),
+            DeriveError::Busy | DeriveError::ShuttingDown => DeliveryError::Busy { retry_after: self.retry_after },
+            other => DeliveryError::Internal(other.to_string()),
+        }
+    }
+
     fn derived(
         &self,
         cloud: &Cloud,
         picture: Result<DerivedPicture, DeriveError>,
     ) -> Result<EagerPicture, DeliveryError> {
-        let picture = picture.map_err(|error| match error {
-            DeriveError::Render(error) => DeliveryError::Render(error),
-            DeriveError::Busy | DeriveError::ShuttingDown => DeliveryError::Busy { retry_after: self.retry_after },
-            other => DeliveryError::Internal(other.to_string()),
-        })?;
+        let picture = picture.map_err(|error| self.refusal(error))?;
         if picture.counts {
             self.meter.transformed(&cloud.id);
         }
@@ -193,5 +198,39 @@ impl Eager for EagerRenderer {
             },
         });
         answers.collect()
+    }
+
+    async fn picture(
+        &self,
+        cloud: &Cloud,
+        asset: &Asset,
+        entry: &EagerEntry,
+    ) -> Result<Option<MadePicture>, DeliveryError> {
+        let Some((transformation, purpose)) = self.wanted(asset, entry)? else { return Ok(None) };
+        let made = self.deriver.derive(asset, transformation, purpose, Lane::Eager, true).await;
+        let picture = made.map_err(|error| self.refusal(error))?;
+        if picture.counts {
+            self.meter.transformed(&cloud.id);
+        }
+        Ok(Some(MadePicture { bytes: picture.bytes, format: picture.format, etag: picture.etag }))
+    }
+
+    async fn measure(&self, asset: &Asset, entry: &EagerEntry) -> Result<EagerPicture, DeliveryError> {
+        let Some((transformation, purpose)) = self.wanted(asset, entry)? else { return Ok(original(asset)) };
+        let look = self.deriver.look(asset, transformation, purpose).await.map_err(|error| self.refusal(error))?;
+        Ok(EagerPicture {
+            width: look.size.width,
+            height: look.size.height,
+            bytes: look.bytes.len() as u64,
+            format: look.format.extension().to_owned(),
+        })
+    }
+
+    async fn find_faces(&self, asset: &Asset) -> Result<Vec<Region>, DeliveryError> {
+        self.deriver.find_faces(asset).await.map_err(|error| self.refusal(error))
+    }
+
+    async fn describe(&self, asset: &Asset) -> Result<Map<String, Value>, DeliveryError> {
+        self.deriver.describe(asset).await.map_err(|error| self.refusal(error))
     }
 }

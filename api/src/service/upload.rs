@@ -6,7 +6,9 @@ use super::call::{ApiError, Params};
 use super::chunked::PartError;
 use super::delete_token;
 use super::library::tell::new_batch_id;
-use super::library::{CloudSettings, Edit, FolderMode, LibraryService, MetadataChange, check_unsigned, view};
+use super::library::{
+    AnalysisRequest, CloudSettings, Edit, FolderMode, LibraryService, MetadataChange, check_unsigned, view,
+};
 use super::naming::{self, InvalidPublicId};
 use super::params::{self, ParamError, UploadParams};
 use super::pictures::{Eager, PictureError, PictureFacts, Pictures};
@@ -207,6 +209,7 @@ pub(super) struct Accepted {
     pub caller: Caller,
     pub params: UploadParams,
     edit: Edit,
+    analysis: AnalysisRequest,
     metadata: MetadataChange,
     /// The incoming transformation without names.
     transformation: String,
@@ -501,6 +504,7 @@ impl Parts {
         let effective = Params::from(effective);
         self.library.expand_eager(&caller.cloud.id, &mut params.eager).await?;
         let edit = Edit::read(&effective)?;
+        let analysis = AnalysisRequest::read(&effective)?;
         for entry in &params.eager {
             self.eager.check(entry).map_err(UploadError::Eager)?;
         }
@@ -516,7 +520,7 @@ impl Parts {
                 params.folder.as_deref().map(|folder| folder.trim_matches('/').to_owned()).unwrap_or_default()
             }
         };
-        Ok(Accepted { caller, params, edit, metadata, transformation, asset_folder, settings })
+        Ok(Accepted { caller, params, edit, analysis, metadata, transformation, asset_folder, settings })
     }
 
     /// Who calls, and the parameters of the call together with those of its preset.
@@ -683,6 +687,11 @@ impl Parts {
     ) -> Result<UploadAnswer, UploadError> {
         let Accepted { caller, params, .. } = accepted;
         let pending = pending_batch(&eager).map(str::to_owned);
+        // The upload itself is durable, so it is answered also where looking at it failed.
+        let analysis = self.library.analyze(caller, &asset, &accepted.analysis).await.unwrap_or_else(|error| {
+            tracing::warn!(%error, public_id = %asset.key.public_id, "an uploaded picture could not be analyzed");
+            Default::default()
+        });
         let token = params.return_delete_token && outcome != PutOutcome::Existing;
         let answer = UploadAnswer {
             view: self.library.view(caller).await?,
@@ -691,8 +700,8 @@ impl Parts {
             asset,
             outcome,
             eager,
-            with_faces: params.faces,
             batch_id: pending.or_else(|| params.batch_id.clone()),
+            analysis,
             done: false,
         };
         self.announce(&answer, params).await.map_err(|error| UploadError::Internal(error.to_string()))?;

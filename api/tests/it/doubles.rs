@@ -25,7 +25,7 @@ use tintype_api::service::deliver_types::{
     StageTiming, StoredBody, VaryOn,
 };
 use tintype_api::service::params::EagerEntry;
-use tintype_api::service::pictures::{Eager, EagerPicture, PictureError, PictureFacts, Pictures};
+use tintype_api::service::pictures::{Eager, EagerPicture, MadePicture, PictureError, PictureFacts, Pictures};
 use tintype_api::storage::{self, BlobReader, BlobStore, BlobWriter, StorageError};
 use tintype_render::language::Format;
 
@@ -295,6 +295,26 @@ impl Eager for TestEager {
                 _ => Ok(EagerPicture { width: 1, height: 2, bytes: 3, format: asset.format.clone() }),
             })
             .collect()
+    }
+    async fn picture(
+        &self,
+        _: &Cloud,
+        _: &Asset,
+        entry: &EagerEntry,
+    ) -> std::result::Result<Option<MadePicture>, DeliveryError> {
+        Err(DeliveryError::Internal(format!("{} is rendered nowhere", entry.transformation)))
+    }
+    async fn measure(&self, _: &Asset, entry: &EagerEntry) -> std::result::Result<EagerPicture, DeliveryError> {
+        Err(DeliveryError::Internal(format!("{} is measured nowhere", entry.transformation)))
+    }
+    async fn find_faces(&self, _: &Asset) -> std::result::Result<Vec<Region>, DeliveryError> {
+        Ok(vec![])
+    }
+    async fn describe(
+        &self,
+        _: &Asset,
+    ) -> std::result::Result<serde_json::Map<String, serde_json::Value>, DeliveryError> {
+        Err(DeliveryError::Internal("nobody looks".to_owned()))
     }
 }
 

@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod analysis;
 mod app;
+mod archives;
 mod background;
 mod bench;
 mod bench_run;

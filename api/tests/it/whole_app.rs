@@ -83,6 +83,11 @@ impl WholeApp {
         Answer { status: parts.status, headers: parts.headers, body }
     }
 
+    /// The answer while its body is still to be read.
+    pub async fn begin(&self, request: Request<Body>) -> axum::http::Response<Body> {
+        self.router.clone().oneshot(request).await.unwrap()
+    }
+
     pub async fn get(&self, path: &str) -> Answer {
         self.ask(Method::GET, path, &[]).await
     }

@@ -8,11 +8,13 @@ import re
 import signal
 import socket
 import sys
+import tarfile
 import tempfile
 import threading
 import time
 import unittest
 import warnings
+import zipfile
 from pathlib import Path
 from unittest import mock
 
@@ -478,6 +480,83 @@ class Deliveries(ServerCase):
             self.assertLess(time.monotonic() - started, 5, path[:40])
 
 
+class Archives(ServerCase):
+    """Archives, signed downloads, and what is told about pictures; zipfile is the independent reader."""
+
+    TWO = [{"width": 40, "height": 30, "crop": "fill"}, {"width": 20}]
+
+    def archived(self):
+        for name in ("one", "two"):
+            self.upload(str(self.jpg), public_id=f"zipped/{name}", tags=["zipped"], type="upload")
+
+    def names(self, data):
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            self.assertIsNone(archive.testzip())
+            return sorted(archive.namelist())
+
+    def test_create_zip(self):
+        self.archived()
+        result = cloudinary.uploader.create_zip(tags="zipped", target_public_id="all", target_tags=["made"])
+        self.assertEqual((result["resource_type"], result["public_id"]), ("raw", "all.zip"))
+        self.assertEqual((result["resource_count"], result["file_count"]), (2, 2))
+        data = self.fetch(result["url"]).data
+        self.assertEqual(len(data), result["bytes"])
+        self.assertEqual(self.names(data), ["zipped/one.jpg", "zipped/two.jpg"])
+        result = cloudinary.uploader.create_zip(prefixes="zipped/", transformations=self.TWO, flatten_folders=True)
+        self.assertEqual((result["resource_count"], result["file_count"]), (2, 4))
+        result = cloudinary.uploader.create_archive(tags=["zipped"], target_format="tgz")
+        with tarfile.open(fileobj=io.BytesIO(self.fetch(result["url"]).data)) as archive:
+            self.assertEqual(sorted(archive.getnames()), ["zipped/one.jpg", "zipped/two.jpg"])
+            self.assertEqual(archive.extractfile("zipped/one.jpg").read(), self.jpg.read_bytes())
+        with self.assertRaisesRegex(cloudinary.exceptions.NotFound, "No resources found"):
+            cloudinary.uploader.create_zip(tags="nothing has this")
+
+    def test_download_zip_url(self):
+        self.archived()
+        url = cloudinary.utils.download_zip_url(tags="zipped", transformations=self.TWO)
+        response = self.fetch(url)
+        self.assertEqual(response.headers["Content-Type"], "application/zip")
+        names = self.names(response.data)
+        self.assertEqual(len(names), 4, names)
+        self.assertEqual(names[0], "zipped/one/c_fill,h_30,w_40.jpg")
+        url = cloudinary.utils.download_zip_url(public_ids=["zipped/one", "zipped/two"], flatten_folders=True)
+        self.assertEqual(self.names(self.fetch(url).data), ["one.jpg", "two.jpg"])
+
+    def test_private_download_url(self):
+        self.upload(str(self.jpg), public_id="shut", type="private")
+        url = cloudinary.utils.private_download_url("shut", "jpg", type="private", attachment=True)
+        response = self.fetch(url)
+        self.assertEqual(response.data, self.jpg.read_bytes())
+        self.assertIn("shut.jpg", response.headers["Content-Disposition"])
+        past = cloudinary.utils.private_download_url("shut", "jpg", type="private", expires_at=int(time.time()) - 9)
+        self.fetch(past, status=400)
+        png = cloudinary.utils.private_download_url("shut", "png", type="private")
+        self.assertEqual(self.picture(png).format, "PNG")
+
+    def test_analyses(self):
+        result = self.upload(
+            str(self.png), public_id="looked", colors=True, phash=True, faces=True, quality_analysis=True,
+            image_metadata=True, responsive_breakpoints=[{"create_derived": False, "max_width": 300}],
+        )
+        self.assertRegex(result["phash"], "^[0-9a-f]{16}$")
+        self.assertTrue(1 <= len(result["colors"]) <= 32 and result["predominant"]["google"])
+        self.assertEqual(len(result["faces"]), 1)
+        self.assertIsInstance(result["quality_analysis"]["focus"], float)
+        points = result["responsive_breakpoints"][0]["breakpoints"]
+        self.assertEqual((points[0]["width"], points[-1]["width"]), (300, 50))
+        again = cloudinary.uploader.explicit("looked", type="upload", phash=True, quality_analysis=True)
+        self.assertEqual(again["phash"], result["phash"])
+        # The fixture of the SDK's own tests has this size, and its own tests ask for this rotation.
+        wide = pictures.encoded(pictures.opened(self.png.read_bytes()).resize((241, 51)), "PNG")
+        turned = [{"create_derived": False, "transformation": {"angle": angle}} for angle in (90, 45)]
+        result = self.upload(io.BytesIO(wide), public_id="wide", responsive_breakpoints=turned)
+        upright, tilted = result["responsive_breakpoints"]
+        self.assertEqual((upright["transformation"], tilted["transformation"]), ("a_90", "a_45"))
+        self.assertEqual([point["width"] for point in upright["breakpoints"]], [51, 50])
+        # Only right angles are rendered: the rest is refused by name, and no wrong picture is measured.
+        self.assertEqual(tilted["status"], "failed")
+
+
 class Durability(ServerCase):
     """What was acknowledged is there, whatever happened."""
 
@@ -519,7 +598,7 @@ class Durability(ServerCase):
         self.assertEqual(self.upload(str(self.jpg), public_id="crash/after")["public_id"], "crash/after")
 
 
-class CpuSqlite(Core, Uploads, Refusals, Deliveries, Durability, Searches, unittest.TestCase):
+class CpuSqlite(Core, Uploads, Refusals, Deliveries, Archives, Durability, Searches, unittest.TestCase):
     """The whole suite."""
 
 

@@ -15,6 +15,26 @@ pub(super) fn orientation(exif: &[u8]) -> Orientation {
     Orientation::from_exif(value)
 }
 
+/// Most EXIF fields that are told, and the most characters of one.
+const MAX_FIELDS: usize = 300;
+const MAX_FIELD_CHARS: usize = 500;
+
+/// The EXIF fields of the main picture of a JPEG, PNG or WebP file, as texts by their names in the standard, such as
+/// `Model`. Empty where there are none or they cannot be read.
+pub fn exif_fields(file: &[u8]) -> Vec<(String, String)> {
+    let read = catch_unwind(AssertUnwindSafe(|| {
+        let found = exif::Reader::new().read_from_container(&mut std::io::Cursor::new(file)).ok()?;
+        let fields = found.fields().filter(|field| field.ifd_num == exif::In::PRIMARY).take(MAX_FIELDS);
+        let text = |field: &exif::Field| {
+            let shown = field.display_value().to_string();
+            let plain = shown.trim_matches('"').chars().filter(|character| !character.is_control());
+            (field.tag.to_string(), plain.take(MAX_FIELD_CHARS).collect())
+        };
+        Some(fields.map(text).collect())
+    }));
+    read.ok().flatten().unwrap_or_default()
+}
+
 /// Converts RGBA rows of an embedded RGB profile to sRGB.
 pub(super) struct ToSrgb {
     transform: Arc<dyn TransformExecutor<u8> + Send + Sync>,

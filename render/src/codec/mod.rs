@@ -16,6 +16,7 @@ pub mod quality;
 mod webp;
 
 pub use container::{Container, sniff};
+pub use metadata::exif_fields;
 pub use planar::{PlaneReader, decode_planes, open_planes};
 pub(crate) use planar::{REACH as CHROMA_REACH, predict_planes};
 

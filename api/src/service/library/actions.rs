@@ -1,7 +1,7 @@
 //! Actions of the upload API that need no file (api.md 3.10 to 3.13).
 
 use super::edit::Edit;
-use super::{FolderMode, LibraryService, view};
+use super::{AnalysisRequest, FolderMode, LibraryService, view};
 use crate::auth::signature::{self, Algorithm};
 use crate::catalog::PutOutcome;
 use crate::catalog::library::{Removal, Renamed};
@@ -269,6 +269,7 @@ impl LibraryService {
             self.parts.eager.check(entry).map_err(|error| ApiError::BadRequest(error.to_string()))?;
         }
         let edit = Edit::read(params)?;
+        let analysis = AnalysisRequest::read(params)?;
         let metadata = self.metadata_change(caller, params).await?;
         let change = move |asset: &mut Asset| {
             let edited = edit.apply(asset);
@@ -303,14 +304,15 @@ impl LibraryService {
             rendered.into_iter().map(EagerState::from).collect()
         };
         let eager = entries.into_iter().zip(states).map(|(entry, state)| EagerAnswer { entry, state }).collect();
+        let analysis = self.analyze(caller, &asset, &analysis).await?;
         let answer = UploadAnswer {
             view: self.view(caller).await?,
             key: caller.key.clone(),
             asset,
             outcome: PutOutcome::Created,
             eager,
-            with_faces: params.is_set("faces")?,
             batch_id,
+            analysis,
             delete_token: None,
             done: false,
         };

@@ -1,6 +1,6 @@
 //! One asset in full (api.md 4.3), and what a cloud uses and is (api.md 4.1).
 
-use super::{LibraryService, cursor, view};
+use super::{AnalysisRequest, LibraryService, cursor, view};
 use crate::catalog::library::DerivedOf;
 use crate::domain::{Asset, Day, Region, Timestamp};
 use crate::service::access::Caller;
@@ -8,32 +8,13 @@ use crate::service::call::{ApiError, Params};
 use serde_json::{Value, json};
 use time::macros::format_description;
 
-/// Blocks of analysis that are only shown when they are asked for.
-const BLOCKS: &[&str] = &[
-    "colors",
-    "exif",
-    "image_metadata",
-    "media_metadata",
-    "quality_analysis",
-    "accessibility_analysis",
-    "cinemagraph_analysis",
-    "phash",
-];
-
 impl LibraryService {
     /// The body of `GET /resources/…` for one asset.
     pub async fn details(&self, caller: &Caller, asset: &Asset, params: &Params) -> Result<Value, ApiError> {
         let library = &self.parts.library;
         let view = self.view(caller).await?;
         let mut body = view.details(asset);
-        for block in BLOCKS.iter().filter(|block| asset.details.analysis.contains_key(**block)) {
-            if params.is_set(block)? {
-                body.insert((*block).to_owned(), asset.details.analysis[*block].clone());
-            }
-        }
-        if params.is_set("faces")? {
-            body.insert("faces".to_owned(), view::regions(faces(asset)));
-        }
+        body.extend(self.analyze(caller, asset, &AnalysisRequest::read(params)?).await?);
         if params.is_set("coordinates")? {
             let mut coordinates = json!({});
             for (name, regions) in [("faces", faces(asset)), ("custom", &asset.custom_coordinates)] {

@@ -2,10 +2,16 @@
 //! no file.
 
 mod actions;
+mod analysis;
+mod archive;
+mod archive_names;
+mod archive_stream;
 mod batches;
+mod breakpoints;
 mod cursor;
 mod deletion;
 mod details;
+mod downloads;
 mod edit;
 mod fields;
 mod folders;
@@ -36,6 +42,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+pub use analysis::AnalysisRequest;
 pub use deletion::Deletion;
 pub use edit::{Edit, folder_path};
 pub use listing::{Listing, parse_time};

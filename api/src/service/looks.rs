@@ -1,0 +1,114 @@
+//! Looking at an asset: renderings that are measured and not kept, and what a picture tells about itself.
+
+use super::derive::{DeriveError, Deriver, Known};
+use crate::domain::{Asset, PixelSize, Region};
+use bytes::Bytes;
+use serde_json::{Map, Value, json};
+use std::sync::Arc;
+use tintype_render::analyze::{self, Analysis};
+use tintype_render::codec;
+use tintype_render::language::{self, Format, Transformation};
+use tintype_render::plan::facts::Purpose;
+use tintype_render::plan::geometry::Rect;
+use tintype_render::plan::step::Demand;
+use tintype_scheduler::Lane;
+
+/// A rendering that nobody keeps.
+#[derive(Debug, Clone)]
+pub struct Look {
+    pub bytes: Bytes,
+    pub format: Format,
+    pub size: PixelSize,
+    /// Faces of the original, where they were looked for.
+    pub faces: Option<Vec<Region>>,
+}
+
+/// Transformation under which faces are looked for: the least that needs them.
+const FACES: &str = "c_thumb,g_faces,w_16,h_16";
+
+impl Deriver {
+    /// Renders a picture in the eager lane, or finds it, and keeps nothing.
+    pub(super) async fn look(
+        &self,
+        asset: &Asset,
+        transformation: Arc<Transformation>,
+        purpose: Purpose,
+    ) -> Result<Look, DeriveError> {
+        match self.look_up(asset, transformation, purpose, Lane::Eager).await? {
+            Known::Kept(picture) => {
+                Ok(Look { bytes: picture.bytes, format: picture.format, size: picture.size, faces: None })
+            }
+            Known::Wanted(wanted) => {
+                let rendered = match wanted.fresh {
+                    Some(rendered) => rendered,
+                    None => self.render(wanted.work).await?,
+                };
+                let faces =
+                    rendered.found.iter().find(|found| found.layer.is_none()).map(|found| {
+                        found.faces.iter().map(|face| [face.x, face.y, face.width, face.height]).collect()
+                    });
+                let size = rendered.picture.size;
+                Ok(Look {
+                    bytes: rendered.picture.bytes.clone(),
+                    format: rendered.picture.format,
+                    size: PixelSize { width: size.width, height: size.height },
+                    faces,
+                })
+            }
+        }
+    }
+
+    /// Faces that the detector finds, recorded with the asset; those that are known already are not looked for again.
+    pub(super) async fn find_faces(&self, asset: &Asset) -> Result<Vec<Region>, DeriveError> {
+        if let Some(faces) = &asset.faces {
+            return Ok(faces.clone());
+        }
+        // Supplied coordinates would keep the detector from looking.
+        let bare = Asset { face_coordinates: vec![], ..asset.clone() };
+        let transformation = Arc::new(language::parse(FACES, self.limits())?);
+        let purpose = Purpose { extension: Some(Format::Png), ..Purpose::default() };
+        let faces = self.look(&bare, transformation, purpose).await?.faces.unwrap_or_default();
+        self.record_faces(asset, &faces).await?;
+        Ok(faces)
+    }
+
+    /// All blocks of analysis of a picture, by their names in answers.
+    pub(super) async fn describe(&self, asset: &Asset) -> Result<Map<String, Value>, DeriveError> {
+        let text = format!("c_limit,w_{side},h_{side}", side = analyze::SIDE);
+        let transformation = Arc::new(language::parse(&text, self.limits())?);
+        let purpose = Purpose { extension: Some(Format::Png), ..Purpose::default() };
+        let small = self.look(asset, transformation, purpose).await?;
+        let original = self.original(asset).await?;
+        let limits = self.limits().clone();
+        // The reduced picture decoded, and both files.
+        let side = u64::from(analyze::SIDE);
+        let cost = side * side * 4 + original.len() as u64 + small.bytes.len() as u64;
+        let task = move || -> Result<_, tintype_render::Error> {
+            let size = codec::probe(&small.bytes, &limits)?.size;
+            let demand = Demand { size, scale: 1.0, region: Rect::whole(size) };
+            let (frame, _) = codec::decode(&small.bytes, &demand, &limits)?;
+            Ok((analyze::analyze(&frame), codec::exif_fields(&original)))
+        };
+        let (found, exif) = self.run(cost, task).await??;
+        Ok(blocks(&found, exif))
+    }
+}
+
+fn blocks(found: &Analysis, exif: Vec<(String, String)>) -> Map<String, Value> {
+    let colors: Vec<Value> = found.colors.iter().map(|share| json!([share.color, share.percent])).collect();
+    let exif: Map<String, Value> = exif.into_iter().map(|(name, value)| (name, json!(value))).collect();
+    let mut blocks = Map::new();
+    for (name, value) in [
+        ("colors", json!(colors)),
+        ("predominant", json!({ "google": found.google, "cloudinary": found.cloudinary })),
+        ("phash", json!(format!("{:016x}", found.phash))),
+        ("quality_analysis", json!({ "focus": found.focus })),
+        ("grayscale", json!(found.grayscale)),
+        ("semi_transparent", json!(found.semi_transparent)),
+        ("image_metadata", Value::Object(exif.clone())),
+        ("exif", Value::Object(exif)),
+    ] {
+        blocks.insert(name.to_owned(), value);
+    }
+    blocks
+}
