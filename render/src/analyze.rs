@@ -247,7 +247,7 @@ fn clusters(frame: &Frame) -> Vec<Cluster> {
     }
     bins.retain(|bin| bin.count > 0);
     // The sort is stable, so that bins of equal size stay in the order of their colors.
-    bins.sort_by(|a, b| b.count.cmp(&a.count));
+    bins.sort_by_key(|bin| std::cmp::Reverse(bin.count));
     let mut seeds: Vec<[u8; 3]> = Vec::new();
     for bin in &bins {
         let mean = bin.mean();
@@ -266,7 +266,7 @@ fn clusters(frame: &Frame) -> Vec<Cluster> {
             clusters[nearest].add(bin);
         }
     }
-    clusters.sort_by(|a, b| b.count.cmp(&a.count));
+    clusters.sort_by_key(|cluster| std::cmp::Reverse(cluster.count));
     clusters
 }
 
