@@ -1,9 +1,10 @@
-//! The command line: `serve`, `render`, `explain`, `doctor`, `bench`, `config`.
+//! The command line: `serve`, `render`, `explain`, `doctor`, `bench`, `config`, `cloud`, `key`, `provision-key`.
 
 mod adapters;
 mod bench;
 mod explain;
 mod local;
+mod tenants;
 
 use crate::app::{self, App, AppError};
 use crate::config::{Config, LogConfig, LogFormat, table};
@@ -24,6 +25,7 @@ pub fn main() -> ExitCode {
         Some(("doctor", flags)) => doctor(flags),
         Some(("config", flags)) => load(flags).map(|config| print(&config.print())),
         Some(("bench", arguments)) => bench::bench(arguments),
+        Some((name @ ("cloud" | "key" | "provision-key"), arguments)) => tenants::run(name, arguments),
         Some((probe::COMMAND, _)) => {
             probe::print();
             Ok(())
@@ -141,6 +143,7 @@ pub fn command() -> Command {
                 .arg(renderer()),
         )
         .subcommand(configured("config", "Print the configuration that is in force, secrets hidden"))
+        .subcommands(tenants::commands())
         .subcommand(Command::new(probe::COMMAND).hide(true))
 }
 

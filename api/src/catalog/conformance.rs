@@ -7,6 +7,7 @@ mod derived;
 mod eviction;
 mod library;
 mod persistence;
+mod tenants;
 mod usage;
 
 use std::sync::Arc;
@@ -34,6 +35,7 @@ where
     derived::run(&catalog).await;
     usage::run(&catalog).await;
     library::run(&*catalog, &library).await;
+    tenants::run(&*catalog, &library).await;
 }
 
 /// A point in time that both catalogs must keep to the microsecond.

@@ -4,6 +4,7 @@
 use super::HttpState;
 use super::error::HttpError;
 use super::form;
+use super::provisioning;
 use super::upload::{self, json_response, refuse};
 use crate::domain::{AssetKey, PublicId};
 use crate::service::access::{self, AccessError, Caller};
@@ -52,7 +53,7 @@ pub async fn answer(state: &HttpState, parts: &Parts, body: Body) -> Response<Bo
     }
 }
 
-fn unknown(method: &Method, path: &str) -> HttpError {
+pub(super) fn unknown(method: &Method, path: &str) -> HttpError {
     let shown: String = path.chars().take(200).collect();
     HttpError::new(StatusCode::NOT_FOUND, format!("{method} {shown} is not supported by this server yet"))
 }
@@ -63,6 +64,9 @@ async fn route(state: &HttpState, parts: &Parts, body: Body) -> Result<Response<
         Err(_) => return Err(refuse(body, HttpError::bad_request("The path is not UTF-8")).await),
     };
     let segments: Vec<&str> = path.trim_matches('/').split('/').filter(|segment| !segment.is_empty()).collect();
+    if let ["v1_1", "provisioning", "accounts", account, rest @ ..] = segments.as_slice() {
+        return provisioning::answer(state, parts, body, account, rest).await;
+    }
     let ["v1_1", cloud, rest @ ..] = segments.as_slice() else {
         return Err(refuse(body, unknown(&parts.method, &path)).await);
     };
@@ -130,13 +134,13 @@ async fn file(
 }
 
 /// Value of `Authorization`.
-fn authorization(parts: &Parts) -> Result<Option<&str>, HttpError> {
+pub(super) fn authorization(parts: &Parts) -> Result<Option<&str>, HttpError> {
     let invalid = |_| HttpError::new(StatusCode::UNAUTHORIZED, "Invalid credentials");
     parts.headers.get(AUTHORIZATION).map(|value| value.to_str().map_err(invalid)).transpose()
 }
 
 /// Reads the parameters of a call to their end.
-async fn read(state: &HttpState, parts: &Parts, body: Body) -> Result<Params, HttpError> {
+pub(super) async fn read(state: &HttpState, parts: &Parts, body: Body) -> Result<Params, HttpError> {
     let content_type = parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let form = form::read_form(&state.upload, parts.uri.query(), content_type, body).await?;
     Ok(form.params.into())
