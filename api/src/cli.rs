@@ -1,4 +1,5 @@
-//! The command line: `serve`, `worker`, `jobs`, `eager`, `render`, `explain`, `doctor`, `bench`, `config`.
+//! The command line: `serve`, `worker`, `jobs`, `eager`, `render`, `explain`, `doctor`, `bench`, `config`, `cloud`, `key`,
+//! `provision-key`.
 
 mod adapters;
 mod bench;
@@ -6,6 +7,7 @@ mod eager;
 mod explain;
 mod jobs;
 mod local;
+mod tenants;
 
 use crate::app::{self, App, AppError};
 use crate::config::{Config, LogConfig, LogFormat, table};
@@ -29,6 +31,7 @@ pub fn main() -> ExitCode {
         Some(("doctor", flags)) => doctor(flags),
         Some(("config", flags)) => load(flags).map(|config| print(&config.print())),
         Some(("bench", arguments)) => bench::bench(arguments),
+        Some((name @ ("cloud" | "key" | "provision-key"), arguments)) => tenants::run(name, arguments),
         Some((probe::COMMAND, _)) => {
             probe::print();
             Ok(())
@@ -149,6 +152,7 @@ pub fn command() -> Command {
                 .arg(renderer()),
         )
         .subcommand(configured("config", "Print the configuration that is in force, secrets hidden"))
+        .subcommands(tenants::commands())
         .subcommand(Command::new(probe::COMMAND).hide(true))
 }
 

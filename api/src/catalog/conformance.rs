@@ -9,6 +9,7 @@ mod jobs;
 mod library;
 mod persistence;
 mod search;
+mod tenants;
 mod usage;
 
 use std::sync::Arc;
@@ -38,6 +39,7 @@ where
     library::run(&*catalog, &library).await;
     search::run(&*catalog, &library).await;
     jobs::run(&*catalog, &library).await;
+    tenants::run(&*catalog, &library).await;
 }
 
 /// A point in time that both catalogs must keep to the microsecond.

@@ -6,6 +6,7 @@ use super::background;
 use super::downloads;
 use super::error::HttpError;
 use super::form;
+use super::provisioning;
 use super::upload::{self, json_response, refuse};
 use crate::domain::{AssetKey, PublicId};
 use crate::service::access::{self, AccessError, Caller};
@@ -56,7 +57,7 @@ pub async fn answer(state: &HttpState, parts: &Parts, body: Body) -> Response<Bo
     }
 }
 
-fn unknown(method: &Method, path: &str) -> HttpError {
+pub(super) fn unknown(method: &Method, path: &str) -> HttpError {
     let shown: String = path.chars().take(200).collect();
     HttpError::new(StatusCode::NOT_FOUND, format!("{method} {shown} is not supported by this server yet"))
 }
@@ -67,6 +68,9 @@ async fn route(state: &HttpState, parts: &Parts, body: Body) -> Result<Response<
         Err(_) => return Err(refuse(body, HttpError::bad_request("The path is not UTF-8")).await),
     };
     let segments: Vec<&str> = path.trim_matches('/').split('/').filter(|segment| !segment.is_empty()).collect();
+    if let ["v1_1", "provisioning", "accounts", account, rest @ ..] = segments.as_slice() {
+        return provisioning::answer(state, parts, body, account, rest).await;
+    }
     let ["v1_1", cloud, rest @ ..] = segments.as_slice() else {
         return Err(refuse(body, unknown(&parts.method, &path)).await);
     };

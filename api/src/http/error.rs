@@ -150,8 +150,8 @@ impl From<ApiError> for HttpError {
             ApiError::Forbidden(message) => (StatusCode::FORBIDDEN, message),
             ApiError::NotFound(message) => (StatusCode::NOT_FOUND, message),
             ApiError::Conflict(message) => (StatusCode::CONFLICT, message),
-            // What the original answers where an add-on was not bought.
-            ApiError::NotSubscribed(message) => {
+            // What the original answers where an add-on was not bought or a limit of the plan is reached.
+            ApiError::NotSubscribed(message) | ApiError::OverQuota(message) => {
                 (StatusCode::from_u16(420).unwrap_or(StatusCode::TOO_MANY_REQUESTS), message)
             }
             ApiError::Access(error) => return error.into(),

@@ -10,6 +10,7 @@ pub mod error;
 pub mod express;
 pub mod form;
 pub mod lists;
+pub mod provisioning;
 pub mod rate;
 pub mod response;
 pub mod serve;

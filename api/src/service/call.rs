@@ -27,6 +27,9 @@ pub enum ApiError {
     /// An add-on that this server does not have.
     #[error("{0}")]
     NotSubscribed(String),
+    /// A limit that the operator set for the cloud.
+    #[error("{0}")]
+    OverQuota(String),
     #[error(transparent)]
     Access(#[from] AccessError),
     #[error(transparent)]

@@ -12,6 +12,7 @@ use super::library::{
 use super::naming::{self, InvalidPublicId};
 use super::params::{self, ParamError, UploadParams};
 use super::pictures::{Eager, PictureError, PictureFacts, Pictures};
+use super::quota;
 use super::remote_file;
 use super::sniff::{self, Seems};
 use super::spool::{Spool, Spooled};
@@ -399,7 +400,14 @@ impl Parts {
             return self.answer(&accepted, asset, PutOutcome::Existing, Vec::new()).await;
         }
         let original_filename = naming::original_filename(&accepted.params, filename);
-        let (stored, permit) = self.store(kind, spool.finish()?, &accepted, filename).await?;
+        let spooled = spool.finish()?;
+        let old = match accepted.settings.has_quota() {
+            true => self.catalog.asset(&key).await?,
+            false => None,
+        };
+        let room = self.catalog.as_ref();
+        quota::check(room, &accepted.caller.cloud, &accepted.settings, spooled.bytes, old.as_ref()).await?;
+        let (stored, permit) = self.store(kind, spooled, &accepted, filename).await?;
         key.resource_type = stored.facts.resource_type();
         if kind == UploadKind::Auto && key.resource_type == ResourceType::Raw && accepted.params.public_id.is_none() {
             key.public_id = choose(true)?;

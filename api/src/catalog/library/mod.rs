@@ -4,6 +4,7 @@
 pub(super) mod assets;
 mod blobs;
 mod chunks;
+mod clouds;
 mod definitions;
 mod derived;
 mod filter;
@@ -26,6 +27,7 @@ use super::{Result, postgres::PostgresCatalog, sql::Sql, sqlite::SqliteCatalog};
 
 pub use assets::Renamed;
 pub use chunks::{Chunk, ChunkOutcome};
+pub use clouds::{CloudRemoval, KeyChange, KeyLabel, KeyOutcome};
 pub use definitions::{Definition, DefinitionKind, DefinitionPage};
 pub use derived::{DerivedCursor, DerivedOf, DerivedPage};
 pub use filter::{AssetFilter, LibraryCursor, LibraryPage, Selection};

@@ -5,6 +5,7 @@ use crate::catalog::library::DerivedOf;
 use crate::domain::{Asset, Day, Region, Timestamp};
 use crate::service::access::Caller;
 use crate::service::call::{ApiError, Params};
+use crate::service::quota;
 use serde_json::{Value, json};
 use time::macros::format_description;
 
@@ -101,6 +102,18 @@ impl LibraryService {
             for name in ["transformations", "objects", "bandwidth", "storage"] {
                 body[name]["limit"] = json!(0);
                 body[name]["used_percent"] = json!(0.0);
+            }
+            let settings = self.settings_of(&caller.cloud).await?;
+            let quotas = [
+                ("storage", settings.max_storage_bytes, used.storage_bytes),
+                // Assets only: what is derived from them does not count.
+                ("objects", settings.max_assets, used.objects),
+            ];
+            for (name, limit, used) in quotas {
+                if let Some(limit) = limit {
+                    body[name]["limit"] = json!(limit);
+                    body[name]["used_percent"] = json!(quota::used_percent(used, limit));
+                }
             }
         }
         Ok(body)

@@ -37,6 +37,14 @@ pub struct CloudSettings {
     pub client_lists: bool,
     /// Addresses that are told of every event.
     pub notification_urls: Vec<String>,
+    /// Most bytes of originals and derived pictures; an upload that goes beyond is refused.
+    pub max_storage_bytes: Option<u64>,
+    /// Most assets; an upload that makes one more is refused.
+    pub max_assets: Option<u64>,
+    /// What people call the cloud, where that is not its name.
+    pub title: Option<String>,
+    /// What clients of the provisioning API keep with the cloud.
+    pub custom_attributes: serde_json::Map<String, serde_json::Value>,
 }
 
 fn name(cloud: &CloudId) -> String {
@@ -44,6 +52,11 @@ fn name(cloud: &CloudId) -> String {
 }
 
 impl CloudSettings {
+    /// Whether anything limits what the cloud may store.
+    pub fn has_quota(&self) -> bool {
+        self.max_storage_bytes.is_some() || self.max_assets.is_some()
+    }
+
     /// The settings of a cloud; the defaults where nothing was ever set.
     pub async fn load(catalog: &dyn Catalog, cloud: &CloudId) -> Result<Self, ApiError> {
         match catalog.setting(&name(cloud)).await? {
