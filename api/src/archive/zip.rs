@@ -53,7 +53,7 @@ impl Default for ZipWriter {
 fn stamp(time: OffsetDateTime) -> (u16, u16) {
     let year = time.year().clamp(1980, 2107) - 1980;
     let date = u16::try_from(year).unwrap_or(0) << 9 | u16::from(u8::from(time.month())) << 5 | u16::from(time.day());
-    (u16::from(time.hour()) << 11 | u16::from(time.minute()) << 5 | u16::from(time.second()) / 2, date)
+    (u16::from(time.hour()) << 11 | u16::from(time.minute()) << 5 | (u16::from(time.second()) / 2), date)
 }
 
 /// The lower end of a number that has its place, or the mark that it stands elsewhere.
