@@ -187,7 +187,8 @@ async fn archives_are_refused_clearly() {
     let ids: Vec<String> = (0..1001).map(|number| format!("i{number}")).collect();
     let many_tags: Vec<(&str, &str)> = tags.iter().map(|tag| ("tags[]", tag.as_str())).collect();
     let many_ids: Vec<(&str, &str)> = ids.iter().map(|id| ("public_ids[]", id.as_str())).collect();
-    let cases: Vec<(&str, Vec<(&str, &str)>, u16, &str)> = vec![
+    type Case<'a> = (&'a str, Vec<(&'a str, &'a str)>, u16, &'a str);
+    let cases: Vec<Case<'_>> = vec![
         ("image", vec![], 400, "Missing required parameter - public_ids, fully_qualified_public_ids, tags or prefixes"),
         ("image", vec![("tags[]", "nothing")], 404, "No resources found"),
         ("image", many_tags, 400, "Too many tags. Maximum is 20."),
