@@ -22,5 +22,6 @@ mod serve;
 mod sharing;
 mod signatures;
 mod storage;
+mod tenants;
 mod upload;
 mod whole_app;
