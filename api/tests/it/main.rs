@@ -27,5 +27,6 @@ mod serve;
 mod sharing;
 mod signatures;
 mod storage;
+mod tenants;
 mod upload;
 mod whole_app;
