@@ -12,7 +12,6 @@ use crate::domain::{AssetKey, PublicId};
 use crate::service::access::{self, AccessError, Caller};
 use crate::service::call::{self, ApiError, Params};
 use crate::service::library::{Deletion, LibraryService, Listing, tell};
-use crate::service::params as upload_params;
 use crate::service::upload::UploadKind;
 use axum::body::Body;
 use axum::http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE};
@@ -164,8 +163,10 @@ async fn action_call(
     let library = &state.library;
     let catalog = &*library.parts().catalog;
     let cloud = access::find_cloud(catalog, cloud).await?;
-    // One SDK sends these two without signing them.
-    let known = |name: &str| upload_params::is_known(name) || !matches!(name, "notification_url" | "batch_id");
+    // One SDK sends these two without signing them, with these actions only. Everything else counts, known or not: it
+    // could have an effect.
+    let labels = matches!(action, ["tags" | "context" | "metadata"]);
+    let known = |name: &str| !labels || !matches!(name, "notification_url" | "batch_id");
     let now_s = crate::domain::Timestamp::now().unix_seconds();
     let caller =
         access::authorize(catalog, &cloud, authorization(parts)?, params.pairs(), known, state.signature_policy, now_s)

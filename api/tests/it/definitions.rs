@@ -1,7 +1,7 @@
 //! Presets, transformations, mappings, streaming profiles and metadata fields over HTTP.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use crate::whole_app::{ROCKET, WholeApp};
+use crate::whole_app::{ROCKET, WholeApp, ok, refused};
 use axum::http::Method;
 use serde_json::{Value, json};
 
@@ -9,17 +9,6 @@ const GET: Method = Method::GET;
 const POST: Method = Method::POST;
 const PUT: Method = Method::PUT;
 const DELETE: Method = Method::DELETE;
-
-async fn ok(app: &WholeApp, method: Method, path: &str, body: Value) -> Value {
-    let (status, answer) = app.admin(method, path, body).await;
-    assert_eq!(status, 200, "{path}: {answer}");
-    answer
-}
-
-async fn refused(app: &WholeApp, method: Method, path: &str, body: Value) -> (u16, String) {
-    let (status, answer) = app.admin(method, path, body).await;
-    (status, answer["error"]["message"].as_str().unwrap_or_else(|| panic!("{path}: {answer}")).to_owned())
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn presets_round_trip() {

@@ -1,7 +1,7 @@
 //! Files of every kind on their way in and out: presets, parts, raw files and videos, backups, rules of access.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use crate::whole_app::{CHELSEA, ROCKET, WholeApp};
+use crate::whole_app::{CHELSEA, ROCKET, WholeApp, ok};
 use axum::http::Method;
 use serde_json::{Value, json};
 use tintype_api::service::library::{CloudSettings, FolderMode};
@@ -9,12 +9,6 @@ use tintype_api::service::library::{CloudSettings, FolderMode};
 const GET: Method = Method::GET;
 const POST: Method = Method::POST;
 const DELETE: Method = Method::DELETE;
-
-async fn ok(app: &WholeApp, method: Method, path: &str, body: Value) -> Value {
-    let (status, answer) = app.admin(method, path, body).await;
-    assert_eq!(status, 200, "{path}: {answer}");
-    answer
-}
 
 async fn signed(app: &WholeApp, path: &str, params: &[(&str, &str)], file: (&str, &[u8])) -> (u16, Value) {
     app.post(path, params, Some(file), &[("authorization", &app.credentials())]).await

@@ -1,25 +1,16 @@
 //! The media library over HTTP: what an SDK's Admin and Upload calls answer.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use crate::whole_app::{CHELSEA, ROCKET, WholeApp};
+use crate::whole_app::{CHELSEA, ROCKET, WholeApp, ok, refused};
 use axum::http::Method;
 use serde_json::{Value, json};
+use tintype_api::auth::signature::{Algorithm, Version, sign_params};
+use tintype_api::domain::Timestamp;
 
 const GET: Method = Method::GET;
 const POST: Method = Method::POST;
 const PUT: Method = Method::PUT;
 const DELETE: Method = Method::DELETE;
-
-async fn ok(app: &WholeApp, method: Method, path: &str, body: Value) -> Value {
-    let (status, answer) = app.admin(method, path, body).await;
-    assert_eq!(status, 200, "{path}: {answer}");
-    answer
-}
-
-async fn refused(app: &WholeApp, method: Method, path: &str, body: Value) -> (u16, String) {
-    let (status, answer) = app.admin(method, path, body).await;
-    (status, answer["error"]["message"].as_str().unwrap_or_else(|| panic!("{path}: {answer}")).to_owned())
-}
 
 fn ids(answer: &Value) -> Vec<&str> {
     answer["resources"].as_array().unwrap().iter().map(|entry| entry["public_id"].as_str().unwrap()).collect()
@@ -304,4 +295,39 @@ async fn relations_hold_both_ways() {
     let body = json!({ "assets_to_unrelate": ["image/upload/a"] });
     let ended = ok(&app, DELETE, "/resources/related_assets/image/upload/b", body).await;
     assert_eq!(codes(&ended["success"]), ["success_ids"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_not_signed_has_no_effect() {
+    let app = WholeApp::start_in_memory().await;
+    app.upload("p.png", CHELSEA, &[("public_id", "a")]).await;
+    let timestamp = Timestamp::now().unix_seconds().to_string();
+    let send = async |path: &str, signed: &[(&str, &str)], unsigned: &[(&str, &str)]| {
+        let mut params = signed.to_vec();
+        params.push(("timestamp", &timestamp));
+        let secret = app.demo.key.secret.expose();
+        let signature = sign_params(params.iter().copied(), secret, Version::V2, Algorithm::Sha1);
+        params.extend(unsigned);
+        params.extend([("api_key", app.demo.key.key.as_str()), ("signature", signature.as_str())]);
+        app.post(path, &params, None, &[]).await
+    };
+    let tag = [("public_ids[]", "a"), ("tag", "t"), ("command", "add")];
+    let told = [("notification_url", "http://127.0.0.1:9/"), ("batch_id", "b")];
+    // One SDK leaves these two out of the signature of labels.
+    let (status, answer) = send("/image/tags", &tag, &told).await;
+    assert_eq!((status, answer), (200, json!({ "public_ids": ["a"] })));
+    let context = [("public_ids[]", "a"), ("context", "k=v"), ("command", "add")];
+    assert_eq!(send("/image/context", &context, &told).await.0, 200);
+    for (path, signed, unsigned) in [
+        ("/image/tags", &tag[..1], &tag[1..]),
+        ("/image/tags", &tag[..], &[("type", "private")][..]),
+        ("/image/destroy", &[("public_id", "a")][..], &told[..]),
+        ("/image/destroy", &[][..], &[("public_id", "a")][..]),
+        ("/image/rename", &[("from_public_id", "a")][..], &[("to_public_id", "b")][..]),
+    ] {
+        let (status, answer) = send(path, signed, unsigned).await;
+        let message = answer["error"]["message"].as_str().unwrap();
+        assert!(status == 401 && message.starts_with("Invalid Signature"), "{path}: {answer}");
+    }
+    assert_eq!(ok(&app, GET, "/resources/image/upload/a", Value::Null).await["tags"], json!(["t"]));
 }

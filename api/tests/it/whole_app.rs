@@ -216,6 +216,19 @@ impl WholeApp {
     }
 }
 
+/// The answer to a call of the API that succeeds.
+pub async fn ok(app: &WholeApp, method: Method, path: &str, body: Value) -> Value {
+    let (status, answer) = app.admin(method, path, body).await;
+    assert_eq!(status, 200, "{path}: {answer}");
+    answer
+}
+
+/// Status and text of a call of the API that fails.
+pub async fn refused(app: &WholeApp, method: Method, path: &str, body: Value) -> (u16, String) {
+    let (status, answer) = app.admin(method, path, body).await;
+    (status, answer["error"]["message"].as_str().unwrap_or_else(|| panic!("{path}: {answer}")).to_owned())
+}
+
 fn configured() -> (TempDir, Config) {
     configured_with(&[])
 }

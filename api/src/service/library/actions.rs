@@ -1,7 +1,7 @@
 //! Actions of the upload API that need no file (api.md 3.10 to 3.13).
 
 use super::edit::Edit;
-use super::{AnalysisRequest, FolderMode, LibraryService, view};
+use super::{AnalysisRequest, FolderMode, LibraryService};
 use crate::auth::signature::{self, Algorithm};
 use crate::catalog::PutOutcome;
 use crate::catalog::library::{Removal, Renamed};
@@ -13,7 +13,7 @@ use crate::service::answer::{EagerAnswer, EagerState, UploadAnswer};
 use crate::service::call::{ApiError, Params, shown};
 use crate::service::delete_token::DeleteToken;
 use crate::service::params;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 /// Most public ids of one call.
 const MAX_IDS: usize = 1000;
@@ -323,14 +323,5 @@ impl LibraryService {
             body.remove(name);
         }
         Ok((answer.asset, Value::Object(body)))
-    }
-
-    /// The entry of a coordinate list, for answers.
-    pub fn coordinates(asset: &Asset) -> Map<String, Value> {
-        let mut body = Map::new();
-        if !asset.custom_coordinates.is_empty() {
-            body.insert("custom".to_owned(), view::regions(&asset.custom_coordinates));
-        }
-        body
     }
 }
