@@ -241,7 +241,9 @@ fn clusters(frame: &Frame) -> Vec<Cluster> {
     let mut bins = vec![Cluster::default(); 1 << 15];
     for [r, g, b, a] in pixels(frame) {
         if a >= 128 {
-            let bin = usize::from(r >> 3) << 10 | usize::from(g >> 3) << 5 | usize::from(b >> 3);
+            // Widened before they are shifted: with bytes shifted first, rustc 1.95 writes bitcode for thin LTO that it cannot
+            // read again.
+            let bin = (usize::from(r) >> 3) << 10 | (usize::from(g) >> 3) << 5 | usize::from(b) >> 3;
             bins[bin].add(&Cluster { sums: [r, g, b].map(u64::from), count: 1 });
         }
     }
