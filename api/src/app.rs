@@ -37,7 +37,7 @@ use crate::service::meter::Meter;
 use crate::service::renderer::{EagerRenderer, UploadedPictures};
 use crate::service::upgrade::{Upgrades, default_effort};
 use crate::service::upload::{Changed, UploadService, UploadSettings};
-use crate::storage::{Backup, BlobStore, FsStore, S3Store};
+use crate::storage::{Backup, BlobStore, FsStore, MemoryStore, S3Store};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tintype_render::Limits;
@@ -258,6 +258,14 @@ impl App {
         Ok(app)
     }
 
+    /// A server whose rows and blobs lie in memory and end with it. It renders on the CPU: nothing is looked for or
+    /// compiled at the start.
+    pub async fn in_memory(config: Config) -> Result<App, AppError> {
+        let records = Records::from(Arc::new(SqliteCatalog::in_memory().await?));
+        let chosen = Choice::cpu_only("cpu: nothing else is looked for in memory");
+        Self::assemble(config, records, Arc::new(MemoryStore::new()), chosen).await
+    }
+
     /// Joins given stores and a given renderer.
     pub async fn assemble(
         config: Config,
@@ -429,6 +437,11 @@ impl App {
         self.backup.as_ref()
     }
 
+    /// The records of the server.
+    pub fn catalog(&self) -> &Arc<dyn Catalog> {
+        &self.catalog
+    }
+
     /// The upload service.
     pub fn uploads(&self) -> &UploadService {
         &self.uploads
@@ -452,6 +465,11 @@ impl App {
             None => println!("blobs: {}", self.blobs.kind()),
         }
         println!("listening on http://{address}");
+        self.serve_on(listener, stop_signal()).await
+    }
+
+    /// Serves a listener and runs jobs until `stop` is done, then finishes what was begun.
+    pub async fn serve_on(self, listener: TcpListener, stop: impl Future<Output = ()>) -> Result<(), AppError> {
         let (stop_jobs, jobs_stopped) = watch::channel(false);
         let jobs = tokio::spawn({
             let worker = self.worker.clone();
@@ -464,7 +482,6 @@ impl App {
             std::iter::once(self.blobs.clone()).chain(copies).collect(),
             self.uploads.clone(),
         ));
-        let stop = stop_signal();
         let deliver = self.state.deliver.clone();
         let served =
             serve(listener, router(self.state), deliver, ConnectionLimits { grace: GRACE, ..Default::default() }, stop);
@@ -579,7 +596,7 @@ async fn remove_unfinished(stores: Vec<Arc<dyn BlobStore>>, uploads: UploadServi
 }
 
 /// Done when the process is asked to stop.
-async fn stop_signal() {
+pub(crate) async fn stop_signal() {
     use tokio::signal::unix::{SignalKind, signal};
     let wait = |kind: SignalKind| async move {
         match signal(kind) {

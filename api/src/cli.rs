@@ -1,8 +1,9 @@
-//! The command line: `serve`, `worker`, `jobs`, `eager`, `render`, `explain`, `doctor`, `bench`, `config`, `cloud`, `key`,
+//! The command line: `serve`, `dev`, `worker`, `jobs`, `eager`, `render`, `explain`, `doctor`, `bench`, `config`, `cloud`, `key`,
 //! `provision-key`.
 
 mod adapters;
 mod bench;
+mod dev;
 mod eager;
 mod explain;
 mod jobs;
@@ -23,6 +24,7 @@ pub fn main() -> ExitCode {
     let matches = command().get_matches();
     let outcome = match matches.subcommand() {
         Some(("serve", flags)) => serve(flags),
+        Some(("dev", arguments)) => return dev::dev(arguments),
         Some(("worker", flags)) => worker(flags),
         Some(("jobs", arguments)) => jobs::jobs(arguments),
         Some(("eager", arguments)) => eager::eager(arguments),
@@ -83,6 +85,7 @@ pub fn command() -> Command {
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(configured("serve", "Serve uploads and pictures over HTTP"))
+        .subcommand(dev::command())
         .subcommand(configured("worker", "Do the work in the background of a server, without HTTP"))
         .subcommand(jobs::command())
         .subcommand(eager::command())

@@ -11,6 +11,7 @@ mod bench_run;
 mod catalog;
 mod definitions;
 mod delivery;
+mod dev;
 mod doubles;
 mod durable_upload;
 mod express;

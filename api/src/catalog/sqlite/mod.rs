@@ -54,6 +54,17 @@ impl SqliteCatalog {
         .await
     }
 
+    /// A catalog in memory that ends with the process, for tests and for `tintype dev`. One connection does everything,
+    /// one transaction after the other.
+    pub async fn in_memory() -> Result<Self> {
+        blocking("open", move || {
+            let sealer = Sealer::new(&rand::random());
+            let only = Connections::new(vec![open::in_memory(&sealer)?]);
+            Ok(Self { writer: only.clone(), readers: only, sealer })
+        })
+        .await
+    }
+
     /// Runs `work` as one read transaction: all of its queries see the same state.
     async fn read<T: Send + 'static>(
         &self,
@@ -74,6 +85,7 @@ impl SqliteCatalog {
 }
 
 /// Connections that are lent to one transaction each.
+#[derive(Clone)]
 struct Connections {
     /// One permit for each idle connection.
     idle_count: Arc<Semaphore>,

@@ -44,6 +44,16 @@ pub(super) fn writer(path: &Path, sealer: &Sealer) -> Result<Connection> {
     open().map_err(|failure| failure.during("open"))
 }
 
+/// The only connection of a database that lives in memory, with its schema.
+pub(super) fn in_memory(sealer: &Sealer) -> Result<Connection> {
+    let open = || -> Work<Connection> {
+        let mut connection = settled(Connection::open_in_memory()?)?;
+        prepare(&mut connection, sealer)?;
+        Ok(connection)
+    };
+    open().map_err(|failure| failure.during("open"))
+}
+
 /// A connection that cannot write.
 pub(super) fn reader(path: &Path) -> Result<Connection> {
     let open = || -> Work<Connection> {
@@ -57,7 +67,10 @@ pub(super) fn reader(path: &Path) -> Result<Connection> {
 fn connect(path: &Path) -> Work<Connection> {
     // Without the URI flag, so that no file name is read as anything but a file name.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
+    settled(Connection::open_with_flags(path, flags)?)
+}
+
+fn settled(connection: Connection) -> Work<Connection> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.set_prepared_statement_cache_capacity(N_PREPARED);
