@@ -1,4 +1,4 @@
-//! The command line: `serve`, `dev`, `worker`, `jobs`, `eager`, `render`, `explain`, `doctor`, `bench`, `config`, `cloud`, `key`,
+//! The command line: `serve`, `dev`, `worker`, `jobs`, `eager`, `import`, `render`, `explain`, `doctor`, `bench`, `config`, `cloud`, `key`,
 //! `provision-key`.
 
 mod adapters;
@@ -6,6 +6,7 @@ mod bench;
 mod dev;
 mod eager;
 mod explain;
+mod import;
 mod jobs;
 mod local;
 mod tenants;
@@ -28,6 +29,7 @@ pub fn main() -> ExitCode {
         Some(("worker", flags)) => worker(flags),
         Some(("jobs", arguments)) => jobs::jobs(arguments),
         Some(("eager", arguments)) => eager::eager(arguments),
+        Some(("import", arguments)) => import::import(arguments),
         Some(("render", arguments)) => local::render(arguments),
         Some(("explain", arguments)) => explain::explain(arguments),
         Some(("doctor", flags)) => doctor(flags),
@@ -89,6 +91,7 @@ pub fn command() -> Command {
         .subcommand(configured("worker", "Do the work in the background of a server, without HTTP"))
         .subcommand(jobs::command())
         .subcommand(eager::command())
+        .subcommand(import::command())
         .subcommand(
             Command::new("render")
                 .about("Transform one local file")

@@ -12,6 +12,7 @@ pub mod domain;
 pub mod fetch;
 pub mod heap;
 pub mod http;
+pub mod import;
 pub mod jobs;
 pub mod pipeline_files;
 pub mod probe;

@@ -18,8 +18,11 @@ use tintype_api::config::Config;
 use tintype_api::config::machine::Machine;
 use tintype_api::demo::{Demo, find_or_create};
 use tintype_api::domain::{Asset, AssetKey, BlobKey, Day, DeliveryType, Derived, PublicId, ResourceType, Usage};
+use tintype_api::fetch::RemoteClient;
 use tintype_api::http::router;
 use tintype_api::http::serve::{ConnectionLimits, serve};
+use tintype_api::import::Importer;
+use tintype_api::service::access::Caller;
 use tintype_api::storage::{BlobStore, MemoryStore, path_of};
 use tintype_render::choice::Choice;
 use tower::ServiceExt;
@@ -204,9 +207,24 @@ impl WholeApp {
     pub async fn listen(&self) -> std::net::SocketAddr {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
+        self.listen_on(listener);
+        address
+    }
+
+    /// Serves a listener until the test ends.
+    pub fn listen_on(&self, listener: tokio::net::TcpListener) {
         let (router, deliver) = (self.router.clone(), self.app.state().deliver);
         tokio::spawn(serve(listener, router, deliver, ConnectionLimits::default(), std::future::pending()));
-        address
+    }
+
+    /// Imports into the demo cloud, with what this server may fetch.
+    pub fn importer(&self) -> Importer {
+        Importer {
+            uploads: self.app.uploads().clone(),
+            library: self.app.state().library,
+            remote: RemoteClient::new(self.config.remote.fetch_settings().unwrap()).unwrap(),
+            caller: Caller { cloud: self.demo.cloud.clone(), key: self.demo.key.clone() },
+        }
     }
 
     /// Sums of the cloud, with everything that is pending.

@@ -46,6 +46,7 @@ pub use analysis::AnalysisRequest;
 pub use deletion::Deletion;
 pub use edit::{Edit, folder_path};
 pub use listing::{Listing, parse_time};
+pub use long_names::components;
 pub use metadata::MetadataChange;
 pub use presets::{Preset, check_unsigned};
 pub use settings::{CloudSettings, FolderMode};

@@ -4,6 +4,7 @@
 //! request with its MD5 as metadata, so that a read can be checked; a larger one is a multipart upload, which a crash
 //! leaves invisible and [`BlobStore::remove_unfinished`] removes.
 
+mod bucket;
 mod client;
 mod copy;
 mod fault;
@@ -24,6 +25,7 @@ use futures::StreamExt;
 use tokio::sync::Semaphore;
 
 use super::{BlobKey, BlobReader, BlobStore, BlobWriter, Result, StorageError};
+pub use bucket::{Bucket, Object, ObjectPage};
 pub use client::{Checksums, S3Options, Timing};
 use fault::Fault;
 use place::Place;
