@@ -39,5 +39,5 @@ bench-peers: ## Measure Tintype and its peers in interleaved rounds (ROUNDS=7, O
 bless: ## Accept the present output as expected: goldens, COMPATIBILITY.md, example.env
 	@deploy/setup.sh run
 	TINTYPE_BLESS=1 cargo test -p tintype-render --test it -- golden compatibility
-	TINTYPE_BLESS=1 cargo test -p tintype-api --lib example
+	TINTYPE_BLESS=1 cargo test -p tintype-api --lib -- example openapi
 	@git status --short || true

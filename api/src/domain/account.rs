@@ -8,7 +8,7 @@ use super::{CloudId, InvalidValue, Timestamp};
 
 /// First path segments that belong to fixed routes and hence cannot name a cloud.
 const RESERVED_NAMES: &[&str] =
-    &["v1_1", "v2", "res", "live", "ready", "health", "metrics", "console", "static", "assets", "favicon"];
+    &["v1_1", "v2", "res", "live", "ready", "health", "metrics", "console", "static", "assets", "favicon", "openapi"];
 
 /// The name of a cloud as it stands in URLs: 2 to 63 of `a-z A-Z 0-9 _ -`, beginning with a letter or digit.
 /// Case matters.

@@ -10,6 +10,7 @@ pub mod error;
 pub mod express;
 pub mod form;
 pub mod lists;
+pub mod openapi;
 pub mod provisioning;
 pub mod rate;
 pub mod response;
@@ -91,6 +92,10 @@ async fn route(state: &HttpState, parts: &Parts, body: Body) -> Response<Body> {
     let path = parts.uri.path();
     match path {
         "/live" => fixed(parts, "text/plain; charset=utf-8", || "ok\n".to_owned()),
+        "/openapi.json" => fixed(parts, "application/json", || {
+            format!("{:#}\n", openapi::document(&state.library.parts().public_base_url))
+        }),
+        "/openapi" => fixed(parts, "text/html; charset=utf-8", openapi::page),
         "/metrics" => fixed(parts, "text/plain; version=0.0.4; charset=utf-8", || state.metrics.render()),
         _ => match path.strip_prefix("/v1_1").or_else(|| path.strip_prefix("/v2")) {
             Some(rest) if rest.is_empty() || rest.starts_with('/') => api::answer(state, parts, body).await,

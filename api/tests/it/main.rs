@@ -20,6 +20,7 @@ mod http;
 mod import;
 mod library;
 mod memory;
+mod openapi;
 mod overload;
 mod provisional;
 mod remote;
