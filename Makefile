@@ -23,10 +23,10 @@ check: ## The quick inner loop: format, lints and unit tests, without services
 	cargo clippy --workspace --all-targets -- -D warnings
 	TINTYPE_TEST_NO_POSTGRES=1 cargo test --workspace --lib --bins
 
-bench: ## Measure this machine: adapters, kernels, pipelines, server
-	@deploy/setup.sh run
+bench: ## Measure this machine: adapters, kernels, pipelines, server, library (ARGS="--only W8,assets")
+	@deploy/setup.sh test
 	TINTYPE_COMMIT=$(COMMIT) cargo build --release -p tintype-api
-	$(TARGET)/release/tintype bench
+	@deploy/bench.sh $(TARGET)/release/tintype $(ARGS)
 
 bench-peers: ## Measure Tintype and its peers in interleaved rounds (ROUNDS=7, ONLY=W1,W8)
 	@deploy/setup.sh bench

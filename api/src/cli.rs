@@ -141,6 +141,22 @@ pub fn command() -> Command {
                         .action(ArgAction::Append)
                         .help("Workloads to run, such as W1,W8; all without it"),
                 )
+                .arg(
+                    Arg::new("uploads")
+                        .long("uploads")
+                        .value_parser(clap::value_parser!(u32).range(16..=10_000_000))
+                        .help("Uploads of the workload assets [default: 10000]"),
+                )
+                .arg(Arg::new("postgres").long("postgres").value_name("URL").requires("s3").help(
+                    "Empty PostgreSQL database for the workload assets, which then runs on a second pair of stores",
+                ))
+                .arg(
+                    Arg::new("s3")
+                        .long("s3")
+                        .value_name("URL")
+                        .requires("postgres")
+                        .help("S3 server and bucket for the same, such as http://127.0.0.1:9000/bench"),
+                )
                 .arg(Arg::new("json").long("json").value_name("FILE").help("Also write the results as JSON"))
                 .arg(
                     Arg::new("html")

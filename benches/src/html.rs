@@ -49,6 +49,11 @@ pub fn page(report: &Report) -> String {
     library(report, &mut body);
     served(report, &mut body);
     stress(report, &mut body);
+    if !report.assets.is_empty() {
+        body +=
+            "<h2>The media library: small uploads at 16 connections, then one read after the other; milliseconds</h2>";
+        body += &markdown_table(&report.assets_table().to_text());
+    }
     kernels(report, &mut body);
     devices(report, &mut body);
     format!(

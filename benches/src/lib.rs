@@ -5,6 +5,7 @@
 
 mod answers;
 pub mod arrivals;
+pub mod assets;
 pub mod call;
 pub mod corpus;
 pub mod devices;
@@ -93,6 +94,10 @@ pub struct Options {
     pub load_duration: Duration,
     /// Originals of workloads over HTTP at most; [`workloads::ORIGINALS`] for a figure that is quoted.
     pub n_originals: usize,
+    /// Small uploads of the workload `assets`; [`assets::N_UPLOADS`] for a figure that is quoted.
+    pub n_uploads: usize,
+    /// Stores that `assets` runs on beside SQLite and a folder.
+    pub stores: Vec<assets::Stores>,
     /// Photographs that the inputs are made from: files of any format that is read.
     pub photos: Vec<Bytes>,
     /// The picture that W2 draws.
@@ -144,7 +149,8 @@ pub fn run(options: &Options) -> Result<Report, BenchError> {
     let library: Vec<_> = WORKLOADS.iter().filter(|workload| wanted(workload.name)).collect();
     let served: Vec<_> = SERVER_WORKLOADS.iter().filter(|workload| wanted(workload.name)).collect();
     let (wants_overload, wants_eager) = (wanted(stress::OVERLOAD), wanted(stress::EAGER));
-    if options.program.is_some() && (!served.is_empty() || wants_overload || wants_eager) {
+    let wants_assets = wanted(assets::ASSETS);
+    if options.program.is_some() && (!served.is_empty() || wants_overload || wants_eager || wants_assets) {
         server::check_data_folder(server::DATA_BYTES)?;
     }
     let mut notes = Vec::new();
@@ -156,11 +162,14 @@ pub fn run(options: &Options) -> Result<Report, BenchError> {
     }
     let batches = devices::run(options, &photos, &library, &mut notes)?;
     let library = library::run(options, &photos, &library, &mut notes)?;
-    let (mut servers, mut overload, mut eager) = (Vec::new(), None, None);
+    let (mut servers, mut overload, mut eager, mut uploads) = (Vec::new(), None, None, Vec::new());
     if let Some(program) = &options.program {
         servers = served::run(options, program, &photos, &served)?;
         overload = wants_overload.then(|| stress::overload(options, program, &photos)).transpose()?;
         eager = wants_eager.then(|| stress::eager(options, program, &photos)).transpose()?;
+        if wants_assets {
+            uploads = assets::run(options, program)?;
+        }
     }
     let backends = options.backends.iter().map(|backend| format!("{}: {}", backend.name, backend.backend.name()));
     Ok(Report {
@@ -179,6 +188,7 @@ pub fn run(options: &Options) -> Result<Report, BenchError> {
         servers,
         overload,
         eager,
+        assets: uploads,
         notes,
     })
 }
@@ -191,6 +201,7 @@ pub fn names() -> impl Iterator<Item = (&'static str, &'static str)> {
     let last = [
         (stress::OVERLOAD, "ten times as many misses as the server can render"),
         (stress::EAGER, "interactive misses beside eager work that takes all it can get"),
+        (assets::ASSETS, "10,000 small uploads at concurrency 16, then lists and searches"),
     ];
     first.chain(library).chain(served).chain(last)
 }
@@ -226,6 +237,8 @@ mod tests {
             program: None,
             load_duration: Duration::from_millis(100),
             n_originals: 2,
+            n_uploads: 20,
+            stores: Vec::new(),
             photos: vec![Bytes::from_static(include_bytes!("../../api/assets/samples/coffee.png"))],
             logo: Bytes::from_static(include_bytes!("../../api/assets/samples/cloudinary_icon.png")),
             only: only.iter().map(|&name| name.to_owned()).collect(),

@@ -1,5 +1,6 @@
 //! What a run found, for people and for programs.
 
+use crate::assets::AssetsRow;
 use crate::devices::{AdapterRow, BatchRow};
 use crate::kernels::{KernelRow, MemoryBandwidth};
 use crate::library::LibraryRow;
@@ -60,12 +61,13 @@ pub struct Report {
     pub servers: Vec<ServerRow>,
     pub overload: Option<OverloadRow>,
     pub eager: Option<EagerRow>,
+    pub assets: Vec<AssetsRow>,
     /// What was left out, and why.
     pub notes: Vec<String>,
 }
 
 /// Changes whenever a field of the JSON changes its name or its meaning.
-pub const SCHEMA: u32 = 3;
+pub const SCHEMA: u32 = 4;
 
 impl Report {
     /// Tables as Markdown.
@@ -115,6 +117,18 @@ impl Report {
         if self.overload.is_some() || self.eager.is_some() {
             text += "\nToo much at once\n\n";
             text += &self.stress_text();
+        }
+        if !self.assets.is_empty() {
+            text +=
+                "\nThe media library: small uploads at 16 connections, then one read after the other; milliseconds\n\n";
+            text += &self.assets_table().to_text();
+        }
+        for row in self.assets.iter().filter(|row| row.n_failed > 0) {
+            text += &format!(
+                "\nassets on {}: first failure: {}\n",
+                row.stores,
+                row.first_failure.as_deref().unwrap_or("unknown")
+            );
         }
         for row in self.servers.iter().filter(|row| row.n_failed > 0) {
             let why = row.first_failure.as_deref().unwrap_or("unknown");

@@ -175,7 +175,7 @@ fn start<'a>(
 ) -> Result<Subject<'a>, BenchError> {
     let core = workload.one_core.then_some(SERVER_CORE);
     let open = |url_cache_mb| {
-        let server = Server::start(&ServerOptions { program, renderer, profile, core, url_cache_mb })?;
+        let server = Server::start(&ServerOptions { program, renderer, profile, core, url_cache_mb, stores: &[] })?;
         for (number, original) in originals.iter().enumerate() {
             server.upload(&public_id(number), original)?;
         }

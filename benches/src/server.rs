@@ -29,6 +29,8 @@ pub struct ServerOptions<'a> {
     pub core: Option<usize>,
     /// Value of `TINTYPE_URL_CACHE_MB`; 0 keeps no answers in memory.
     pub url_cache_mb: Option<u32>,
+    /// Variables that name other stores than SQLite and a folder.
+    pub stores: &'a [(String, String)],
 }
 
 /// What a server needs for its data at least: originals, and the pictures of a few rounds.
@@ -109,6 +111,7 @@ impl Server {
             .env("TINTYPE_PROFILE", options.profile)
             .env("TINTYPE_CATALOG", "sqlite")
             .env("TINTYPE_LOG", "warn")
+            .envs(options.stores.iter().cloned())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn();
@@ -159,6 +162,18 @@ impl Server {
 
     /// Uploads a file with more fields of the form, such as `eager`.
     pub fn upload_with(&self, public_id: &str, file: &[u8], fields: &[(&str, &str)]) -> Result<(), BenchError> {
+        let request = self.upload_request(public_id, file, fields, "close");
+        match exchange(self.address, &[&request])? {
+            (200, _) => Ok(()),
+            (status, body) => {
+                let text = String::from_utf8_lossy(&body).into_owned();
+                Err(BenchError::Server(format!("the upload was answered with {status}: {text}")))
+            }
+        }
+    }
+
+    /// The bytes of an upload. `connection` is what the client says of the connection: `close` or `keep-alive`.
+    pub fn upload_request(&self, public_id: &str, file: &[u8], fields: &[(&str, &str)], connection: &str) -> Vec<u8> {
         let boundary = "----tintype-bench";
         let part = |name: &str, rest: &str| {
             format!("--{boundary}\r\nContent-Disposition: form-data; name=\"{name}\"{rest}\r\n\r\n")
@@ -168,23 +183,28 @@ impl Server {
             text += &format!("{}{value}\r\n", part(name, ""));
         }
         text += &part("file", "; filename=\"file\"");
-        let mut body = text.into_bytes();
-        body.extend_from_slice(file);
-        body.extend_from_slice(format!("\r\n--{boundary}--\r\n").as_bytes());
-        let head = format!(
-            "POST /v1_1/{}/image/upload HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAuthorization: Basic {}\r\n\
-             Content-Type: multipart/form-data; boundary={boundary}\r\nContent-Length: {}\r\n\r\n",
+        let end = format!("\r\n--{boundary}--\r\n");
+        let mut request = format!(
+            "POST /v1_1/{}/image/upload HTTP/1.1\r\nHost: localhost\r\nConnection: {connection}\r\nAuthorization: Basic \
+             {}\r\nContent-Type: multipart/form-data; boundary={boundary}\r\nContent-Length: {}\r\n\r\n{text}",
             self.cloud,
             base64(self.key.as_bytes()),
-            body.len()
-        );
-        match exchange(self.address, &[head.as_bytes(), &body])? {
-            (200, _) => Ok(()),
-            (status, body) => {
-                let text = String::from_utf8_lossy(&body).into_owned();
-                Err(BenchError::Server(format!("the upload was answered with {status}: {text}")))
-            }
-        }
+            text.len() + file.len() + end.len()
+        )
+        .into_bytes();
+        request.extend_from_slice(file);
+        request.extend_from_slice(end.as_bytes());
+        request
+    }
+
+    /// The bytes of a call of the Admin API that asks for something below the cloud; the connection is kept.
+    pub fn admin_request(&self, path: &str) -> Vec<u8> {
+        let credentials = base64(self.key.as_bytes());
+        format!(
+            "GET /v1_1/{}{path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Basic {credentials}\r\n\r\n",
+            self.cloud
+        )
+        .into_bytes()
     }
 
     /// Path of a picture.
@@ -370,6 +390,7 @@ mod tests {
                 profile: "fast",
                 core: None,
                 url_cache_mb: None,
+                stores: &[],
             };
             assert!(matches!(Server::start(&options), Err(BenchError::Server(_))), "{program}");
         }

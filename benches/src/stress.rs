@@ -71,7 +71,8 @@ pub struct EagerRow {
 /// A server with the originals of W8.
 fn start(options: &Options, program: &Path, profile: &'static str, photos: &Photos) -> Result<Server, BenchError> {
     let renderer = renderer(options);
-    let server = Server::start(&ServerOptions { program, renderer, profile, core: None, url_cache_mb: None })?;
+    let server =
+        Server::start(&ServerOptions { program, renderer, profile, core: None, url_cache_mb: None, stores: &[] })?;
     for (number, file) in photos.series(&corpus::PHOTO_2MP, n_originals(options))?.iter().enumerate() {
         server.upload(&public_id(number), file)?;
     }

@@ -283,6 +283,52 @@ impl Report {
         table.to_text() + &notes
     }
 
+    /// Uploads, lists and searches, a line a pair of stores.
+    pub(crate) fn assets_table(&self) -> Table {
+        let mut table = Table::new(&[
+            "stores",
+            "uploads",
+            "failed",
+            "file bytes",
+            "uploads/s",
+            "p50",
+            "p99",
+            "CPU ms",
+            "MB early",
+            "MB late",
+            "MB peak",
+            "list p50",
+            "list p99",
+            "search p50",
+            "search p99",
+            "details p50",
+            "details p99",
+        ]);
+        for row in &self.assets {
+            let ms = |value: f64| format!("{value:.2}");
+            table.row(vec![
+                row.stores.clone(),
+                row.n_uploads.to_string(),
+                row.n_failed.to_string(),
+                row.file_bytes.to_string(),
+                format!("{:.1}", row.uploads_per_second),
+                ms(row.upload.p50_ms),
+                ms(row.upload.p99_ms),
+                ms(row.cpu_ms),
+                megabytes(row.early_bytes),
+                megabytes(row.late_bytes),
+                megabytes(row.peak_bytes),
+                ms(row.list.p50_ms),
+                ms(row.list.p99_ms),
+                ms(row.search.p50_ms),
+                ms(row.search.p99_ms),
+                ms(row.details.p50_ms),
+                ms(row.details.p99_ms),
+            ]);
+        }
+        table
+    }
+
     pub(crate) fn library_table(&self) -> Table {
         let mut table = Table::new(&[
             "workload",

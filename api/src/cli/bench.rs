@@ -8,6 +8,7 @@ use bytes::Bytes;
 use clap::ArgMatches;
 use std::sync::Arc;
 use std::time::Duration;
+use tintype_benches::assets::{N_UPLOADS, Stores};
 use tintype_benches::workloads::ORIGINALS;
 use tintype_benches::{BenchBackend, Options};
 use tintype_render::backend::Backend;
@@ -62,6 +63,8 @@ pub(super) fn bench(arguments: &ArgMatches) -> Result<(), String> {
         program: std::env::current_exe().ok(),
         load_duration: Duration::from_secs(seconds.into()),
         n_originals: ORIGINALS,
+        n_uploads: arguments.get_one::<u32>("uploads").map_or(N_UPLOADS, |n| *n as usize),
+        stores: stores(arguments)?,
         photos: sample(false).map(|(.., bytes)| Bytes::from_static(bytes)).collect(),
         logo,
         only,
@@ -83,4 +86,24 @@ pub(super) fn bench(arguments: &ArgMatches) -> Result<(), String> {
         std::fs::write(path, page).map_err(|error| format!("cannot write {path}: {error}"))?;
     }
     Ok(())
+}
+
+/// The other pair of stores for the workload `assets`, where both of its halves are named.
+fn stores(arguments: &ArgMatches) -> Result<Vec<Stores>, String> {
+    let word = |name: &str| arguments.get_one::<String>(name).cloned();
+    let (Some(postgres), Some(s3)) = (word("postgres"), word("s3")) else { return Ok(Vec::new()) };
+    let (endpoint, bucket) = s3
+        .rsplit_once('/')
+        .filter(|(endpoint, bucket)| endpoint.contains("://") && !bucket.is_empty())
+        .ok_or("--s3 must be the address of an S3 server with a bucket, such as http://127.0.0.1:9000/bench")?;
+    let variables = [
+        ("TINTYPE_CATALOG", postgres.as_str()),
+        ("TINTYPE_STORAGE", "s3"),
+        ("TINTYPE_S3_ENDPOINT", endpoint),
+        ("TINTYPE_S3_BUCKET", bucket),
+        ("TINTYPE_S3_ACCESS_KEY_ID", "bench"),
+        ("TINTYPE_S3_SECRET_ACCESS_KEY", "bench"),
+    ];
+    let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+    Ok(vec![Stores { name: "PostgreSQL + S3".to_owned(), variables }])
 }

@@ -17,6 +17,8 @@ fn options(backends: Vec<BenchBackend>, program: bool, only: &[&str]) -> Options
         program: program.then(|| env!("CARGO_BIN_EXE_tintype").into()),
         load_duration: Duration::from_millis(400),
         n_originals: 2,
+        n_uploads: 40,
+        stores: Vec::new(),
         photos: vec![Bytes::from_static(include_bytes!("../../assets/samples/coffee.png"))],
         logo: Bytes::from_static(include_bytes!("../../assets/samples/cloudinary_icon.png")),
         only: only.iter().map(|&name| name.to_owned()).collect(),
@@ -48,7 +50,7 @@ fn whole(report: &Report) -> serde_json::Value {
 fn a_run_over_http_holds_every_kind_of_row() {
     let report = tintype_benches::run(&options(vec![cpu()], true, &["W9", "W8shared"])).unwrap();
     let json = whole(&report);
-    assert_eq!(json["schema"], 3);
+    assert_eq!(json["schema"], 4);
     assert!(json["memory"]["copy_bytes_per_second"].as_f64().unwrap() > 1e6, "{}", json["memory"]);
     assert!(json["no_expectation"].as_str().unwrap().contains("No adapter"), "{json}");
     let rows = json["servers"].as_array().unwrap();
@@ -129,4 +131,20 @@ fn a_run_on_an_adapter_holds_calibration_and_counters() {
     let library = json["library"].as_array().unwrap();
     assert_eq!(library.len(), 4);
     assert!(library.iter().all(|row| row["ssimulacra2"].as_f64().is_some_and(|score| score > 40.0)), "{library:?}");
+}
+
+#[test]
+fn the_library_is_measured() {
+    let report = tintype_benches::run(&options(vec![cpu()], true, &["assets"])).unwrap();
+    assert!(report.to_text().contains("| SQLite + folder"), "{}", report.to_text());
+    let json = whole(&report);
+    let row = &json["assets"][0];
+    assert_eq!((&row["n_uploads"], &row["n_failed"]), (&40.into(), &0.into()), "{row}");
+    for name in ["upload", "list", "search", "details"] {
+        let of = |what: &str| row[name][what].as_f64().unwrap();
+        assert!(of("p50_ms") > 0.0 && of("p50_ms") <= of("p99_ms") && of("p99_ms") <= of("max_ms"), "{row}");
+    }
+    for name in ["uploads_per_second", "cpu_ms", "early_bytes", "late_bytes", "peak_bytes"] {
+        assert!(row[name].as_f64().unwrap() > 0.0, "{name}: {row}");
+    }
 }

@@ -45,6 +45,7 @@ fn start_own(setup: &Setup, workload: &ServerWorkload) -> Result<(Subject, Vec<u
         profile: "fast",
         core: Some(SERVER_CORE),
         url_cache_mb: None,
+        stores: &[],
     };
     let server = Server::start(&options).map_err(text)?;
     let input = std::fs::read(setup.input(&workload.input)).map_err(|error| error.to_string())?;

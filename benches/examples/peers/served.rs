@@ -226,7 +226,14 @@ pub fn run(setup: &Setup, notes: &mut Vec<String>) -> Result<Vec<Row>, String> {
 
 fn start_own(setup: &Setup, profile: &'static str, family: &Family, originals: &[Vec<u8>]) -> Result<Subject, String> {
     let text = |error: tintype_benches::BenchError| error.to_string();
-    let options = ServerOptions { program: &setup.program, renderer: "cpu", profile, core: None, url_cache_mb: None };
+    let options = ServerOptions {
+        program: &setup.program,
+        renderer: "cpu",
+        profile,
+        core: None,
+        url_cache_mb: None,
+        stores: &[],
+    };
     let server = Server::start(&options).map_err(text)?;
     for (number, original) in originals.iter().enumerate() {
         server.upload(&format!("bench-{number:02}"), original).map_err(text)?;
