@@ -57,11 +57,12 @@ pub fn parts(file: &[u8]) -> Parts<'_> {
         is_monochrome: content[2] & 0x10 != 0,
         is_halved: content[2] & 0x0C == 0x0C,
     });
-    // The first item is the picture, whatever the order of the data.
+    let stated: Vec<_> = configured.collect();
+    // The first items are the picture and its opacity, whatever the order of the data; metadata may follow.
     let mut items = locations(content(&meta, b"iloc"));
     items.sort_unstable();
-    let streams = items.into_iter().map(|(_, from, length)| &file[from..from + length]).collect();
-    Parts { size, streams, stated: configured.collect() }
+    let streams = items.into_iter().take(stated.len()).map(|(_, from, length)| &file[from..from + length]).collect();
+    Parts { size, streams, stated }
 }
 
 /// Number, offset and length of every item.
