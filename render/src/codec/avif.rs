@@ -73,10 +73,6 @@ fn quantizer(quality: u8) -> u8 {
     (high + (low - high) * (number - from) / (to - from)).round() as u8
 }
 
-fn settings(quality: u8, speed: u8) -> Settings<'static> {
-    Settings { quantizer: quantizer(quality), speed, options: &OPTIONS }
-}
-
 /// Three planes as AV1. Grey pictures get plain differences, which cost a few bytes and are read everywhere.
 fn color(planes: &Planes, quality: u8, speed: u8) -> Result<Vec<u8>> {
     let size = planes.size();
@@ -100,14 +96,15 @@ fn color(planes: &Planes, quality: u8, speed: u8) -> Result<Vec<u8>> {
     let [blue, red] = differences;
     let components = Components::Color { planes: [samples(planes.luma()), blue, red], halved };
     let still = Still { width: size.width, height: size.height, components };
-    aom::encode(&still, &settings(quality, speed)).map_err(refused)
+    let settings = Settings { quantizer: quantizer(quality), speed, options: &OPTIONS };
+    aom::encode(&still, &settings).map_err(refused)
 }
 
 fn samples(plane: &Plane) -> Samples<'_> {
     Samples { rows: plane.samples(), stride: plane.stride() }
 }
 
-/// The alpha channel as AV1.
+/// The alpha channel as AV1, with half the colors' quantizer: what is wrong there shows at every edge, and it is small.
 fn opacity(frame: &Frame, quality: u8, speed: u8) -> Result<Vec<u8>> {
     let size = frame.size();
     let mut alpha = pool::take(size.pixels() as usize);
@@ -116,7 +113,8 @@ fn opacity(frame: &Frame, quality: u8, speed: u8) -> Result<Vec<u8>> {
     }
     let components = Components::Single(Samples { rows: &alpha, stride: size.width as usize });
     let still = Still { width: size.width, height: size.height, components };
-    let stream = aom::encode(&still, &settings(quality, speed)).map_err(refused);
+    let settings = Settings { quantizer: quantizer(quality) / 2, speed, options: &OPTIONS };
+    let stream = aom::encode(&still, &settings).map_err(refused);
     pool::give(alpha);
     stream
 }

@@ -2,10 +2,16 @@
 
 use crate::avif_reader::{Stated, decode, parts, read};
 use std::path::Path;
+use std::sync::Arc;
+use tintype_render::backend::{Backend, Output};
 use tintype_render::codec::{decode_planes, encode, encode_planes};
+use tintype_render::cpu::CpuBackend;
+use tintype_render::face::FaceDetector;
 use tintype_render::frame::Frame;
-use tintype_render::language::{ChromaSampling, Format};
-use tintype_render::plan::geometry::{Rect, Size};
+use tintype_render::language::{ChromaSampling, Format, parse};
+use tintype_render::pipeline::{self, Request};
+use tintype_render::plan::facts::{AcceptClass, Facts, Profile, Purpose, SourceFacts};
+use tintype_render::plan::geometry::{Orientation, Rect, Size};
 use tintype_render::plan::step::Demand;
 use tintype_render::plan::{Encoding, Quality};
 use tintype_render::planes::{Plane, Planes, Subsampling};
@@ -166,4 +172,39 @@ fn planes_that_do_not_fit_are_refused() {
     let one_way = Subsampling { across: 2, down: 1 };
     let planes = Planes::new(plane(8, 6), Some([plane(4, 6), plane(4, 6)]), one_way).unwrap();
     assert!(matches!(encode_planes(planes, &avif(50)), Err(Error::Encode(_))));
+}
+
+#[test]
+fn a_resampled_jpeg_ends_in_planes_in_fast_only() {
+    let detector = FaceDetector::new().unwrap();
+    let size = Size::new(200, 150);
+    let source = photo(size).to_frame();
+    let jpeg = encode(&source, &Encoding { format: Format::Jpeg, ..avif(97) }, &Limits::default()).unwrap().bytes;
+    let ends_in_planes = |text: &str, profile| {
+        let base = SourceFacts {
+            size,
+            orientation: Orientation::IDENTITY,
+            format: Format::Jpeg,
+            has_alpha: false,
+            faces: None,
+            custom: vec![],
+        };
+        let request = Request {
+            transformation: Arc::new(parse(text, &Limits::default()).unwrap()),
+            facts: Facts { base, layers: Default::default() },
+            purpose: Purpose { profile, extension: None, accept: AcceptClass { webp: true, avif: true } },
+        };
+        let prepared = pipeline::prepare(&request, &[jpeg.clone().into()], &detector, &Limits::default()).unwrap();
+        let output = CpuBackend::new().execute(&[prepared.job]).remove(0).unwrap();
+        let planar = matches!(output, Output::Planar(_));
+        let picture = pipeline::finish(output, &prepared.encoding, &Limits::default()).unwrap();
+        assert_eq!((picture.format, read(&picture.bytes).size()), (Format::Avif, picture.size), "{text}");
+        planar
+    };
+    assert!(ends_in_planes("c_fill,w_101,h_51/f_avif", Profile::Fast));
+    assert!(ends_in_planes("c_fill,w_100,h_50/f_auto,q_80", Profile::Fast));
+    assert!(ends_in_planes("c_fill,w_100,h_50/f_avif,q_90", Profile::Fast));
+    assert!(!ends_in_planes("c_fill,w_100,h_50/f_avif", Profile::Quality));
+    assert!(!ends_in_planes("c_fill,w_100,h_50/f_avif,q_auto:best", Profile::Fast));
+    assert!(!ends_in_planes("c_fill,w_100,h_50,r_20/f_avif", Profile::Fast));
 }
