@@ -14,15 +14,22 @@ use std::ffi::CStr;
 
 /// Options of every picture, by libaom's names: of all that were tried on top of a speed, these help (bytes at equal
 /// SSIMULACRA2, at speed 8, on photographs 1200 wide): SSIM instead of PSNR takes 3 %, quantizers that grow with the frequency
-/// another 4 %, knowing them when modes are compared 1 %, the directional filter 0.5 %. `examples/avif_frontier.rs` measures it.
-const OPTIONS: [(&CStr, &CStr); 4] =
-    [(c"tune", c"ssim"), (c"enable-qm", c"1"), (c"dist-metric", c"qm-psnr"), (c"enable-cdef", c"1")];
+/// another 4 %, weighing them so when modes are compared 1 % and 2 % more at low numbers, their steeper kinds 1 %, the
+/// directional filter 0.5 %. `examples/avif_frontier.rs` measures it.
+const OPTIONS: [(&CStr, &CStr); 6] = [
+    (c"tune", c"ssim"),
+    (c"enable-qm", c"1"),
+    (c"qm-min", c"2"),
+    (c"qm-max", c"10"),
+    (c"dist-metric", c"qm-psnr"),
+    (c"enable-cdef", c"1"),
+];
 
-/// How a picture from pixels is written: for 0.78 of the bytes that speed 8 of pyvips 8.18 takes at equal SSIMULACRA2, in 1.6
-/// times its time.
+/// How a picture from pixels is written. On four photographs 1200 wide, against speed 8 of pyvips 8.18 (libaom 3.14) at equal
+/// SSIMULACRA2, this takes 0.73 of the bytes and 1.8 times the processor time.
 const THOROUGH_SPEED: u8 = 6;
-/// How one from planes, and a large one, is written: for 0.91 of those bytes in 0.6 times that time. Speed 9 would take 1.02
-/// and 0.18, speed 7 the bytes of speed 8 in twice its time.
+/// How one from planes, and a large one, is written: 0.90 of those bytes, 0.67 of that time. Speed 9 would take 1.00 and 0.17, and
+/// speed 7 the bytes of speed 8 in twice its time.
 const FAST_SPEED: u8 = 8;
 /// Pixels above which a picture is large: speed 6 takes about half a second for so many.
 const LARGE_PIXELS: u64 = 2_000_000;
@@ -47,21 +54,24 @@ pub(super) fn encode_planes(planes: &Planes, quality: u8) -> Result<Vec<u8>> {
 
 /// Quantizers for some numbers; between them it is interpolated. With these an AVIF scores what our JPEG of the same number
 /// scores, on average over the pictures of `quality.rs` at speed 6 (`examples/calibrate_quality.rs`): SSIMULACRA2 48 at 20,
-/// 67 at 40, 74 at 60, 84 at 82, 92 at 93, for 0.51, 0.54, 0.55, 0.65 and 0.91 of the bytes. Single pictures need quantizers
-/// up to 3 away. The last one is without loss.
-const QUANTIZERS: [(f32, f32); 13] = [
+/// 67 at 40, 74 at 60, 84 at 82 and 91 at 91, within 0.6, for 0.48, 0.51, 0.53, 0.61 and 0.82 of the bytes. Single pictures
+/// need quantizers up to 3 away. The last one is without loss.
+const QUANTIZERS: [(f32, f32); 16] = [
     (1.0, 63.0),
     (10.0, 50.0),
     (20.0, 42.2),
     (30.0, 36.8),
+    (35.0, 33.6),
     (40.0, 32.2),
     (50.0, 29.4),
-    (60.0, 26.1),
-    (70.0, 19.5),
-    (76.0, 14.6),
-    (82.0, 10.4),
-    (88.0, 6.5),
-    (93.0, 2.7),
+    (60.0, 25.2),
+    (70.0, 17.0),
+    (76.0, 13.0),
+    (82.0, 9.6),
+    (88.0, 4.7),
+    (93.0, 1.9),
+    (95.0, 1.3),
+    (99.0, 1.0),
     (100.0, 0.0),
 ];
 
