@@ -42,6 +42,9 @@ needs_of_run() {
   need gcc 'compiles the image codecs and SQLite, and links' has cc
   need libc6-dev 'headers of the C library for that compiler' test -e /usr/include/stdio.h
   need nasm 'assembles the SIMD code of the JPEG and AVIF codecs' has nasm
+  need cmake 'configures the AVIF codec' has cmake
+  need g++ 'compiles parts of the AVIF codec' has c++
+  need perl 'writes tables of functions for the AVIF codec' has perl
   need make 'runs the verbs of this project' has make
 }
 

@@ -247,7 +247,7 @@ fn doctor(flags: &ArgMatches) -> Result<(), String> {
     let (mut problems, has_gpu) = adapters::report(&config);
     print(&format!("threads: {}, and as many of low priority for eager pictures", config.render.threads));
     print(&format!("memory: {}", config.memory(has_gpu)));
-    print("reads: jpg, png, webp\nwrites: jpg (mozjpeg), png, webp (libwebp), avif (rav1e)");
+    print("reads: jpg, png, webp\nwrites: jpg (mozjpeg), png, webp (libwebp), avif (libaom)");
     let stores = runtime()?.block_on(async {
         let catalog = async {
             std::fs::create_dir_all(&config.data_dir).map_err(|error| error.to_string())?;

@@ -77,8 +77,8 @@ impl Call {
         detector: Arc<FaceDetector>,
     ) -> Result<Call, BenchError> {
         let limits = Limits::default();
-        // What `CHROME_ACCEPT` says.
-        let accept = AcceptClass { webp: true, avif: true };
+        // The peers' libraries write WebP where a workload leaves the format to the client.
+        let accept = AcceptClass { webp: true, avif: false };
         let mut sources = vec![input.clone()];
         let mut requests = Vec::new();
         for text in transformations {

@@ -4,6 +4,10 @@
 //! WebP file in the folders, reduces it to at most 800x800 (what people deliver), encodes it at a ladder of numbers, and
 //! prints one line a picture and number: format, number, score, bytes, and the busyness and fineness that the predictor sees.
 
+#[allow(dead_code, clippy::unwrap_used, clippy::panic)]
+#[path = "../tests/it/avif_reader.rs"]
+mod avif_reader;
+
 use fast_ssim2::{PixelDescriptor, PixelSlice, compute_ssimulacra2};
 use std::path::Path;
 use std::sync::Arc;
@@ -39,12 +43,15 @@ fn calibrate(path: &Path) -> Result<(), Error> {
     let frame = reduced(&bytes)?;
     let original = opaque(&frame);
     let activity = quality::Activity::of(&frame);
-    for format in [Format::Jpeg, Format::WebP] {
+    for format in [Format::Jpeg, Format::WebP, Format::Avif] {
         for number in NUMBERS {
             let encoding = Encoding { format, quality: Quality::Fixed(number), chroma: None, progressive: false };
             let encoded = codec::encode(&frame, &encoding, &Limits::default())?.bytes;
             let demand = Demand { size: frame.size(), scale: 1.0, region: Rect::whole(frame.size()) };
-            let (decoded, _) = codec::decode(&encoded, &demand, &Limits::default())?;
+            let decoded = match format {
+                Format::Avif => avif_reader::read(&encoded),
+                _ => codec::decode(&encoded, &demand, &Limits::default())?.0,
+            };
             let size = frame.size();
             let other = opaque(&decoded);
             let slice = |pixels| {

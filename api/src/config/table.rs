@@ -127,7 +127,7 @@ pub const KEYS: &[Key] = &[
     key(
         "auto_format_effort_ms",
         "",
-        "Processor time that writing a first f_auto answer may take; what is predicted to take longer is answered in the next best format, and made in the background. 0: no limit. Default: 5 in the profile fast, 400 in quality.",
+        "Processor time that writing a first f_auto answer may take; what is predicted to take longer is answered in the next best format, and made in the background. 0: no limit. Default: 5 in the profile fast, 100 in quality.",
     ),
     key("provisional_max_age_s", "10", "How long caches may keep an f_auto answer in the next best format."),
     key("request_timeout_s", "60", "How long the server may work on one request."),

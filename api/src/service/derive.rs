@@ -26,7 +26,7 @@ use tokio::task::JoinSet;
 
 /// Changes whenever the same plan gives other pixels. Stored on every row; rows below the least revision that is still
 /// served are rendered anew.
-pub const RENDERER_REVISION: u32 = 3;
+pub const RENDERER_REVISION: u32 = 4;
 
 /// Why a derived picture could not be had.
 #[derive(Debug, thiserror::Error)]

@@ -110,8 +110,7 @@ async fn a_derived_picture_has_the_format_that_the_client_takes() {
     let version = &uploaded["version"];
     let path = format!("/demo/image/upload/c_fill,w_100,h_80/f_auto/v{version}/rocket");
     let takes = |accept| [("accept", accept)];
-    for (accept, content_type) in
-        [("image/avif,image/webp,*/*", "image/webp"), ("*/*", "image/jpeg"), ("image/png", "image/jpeg")]
+    for (accept, content_type) in [("image/webp,*/*", "image/webp"), ("*/*", "image/jpeg"), ("image/png", "image/jpeg")]
     {
         // Rendered, then from memory: both say the same.
         for round in ["rendered", "cached"] {
@@ -123,6 +122,13 @@ async fn a_derived_picture_has_the_format_that_the_client_takes() {
         }
     }
     assert_eq!(app.renders().await, 2, "one for each format");
+    for accept in ["image/avif,image/webp,*/*", "image/avif"] {
+        let answer = app.ask(Method::GET, &path, &takes(accept)).await;
+        assert_eq!((answer.status.as_u16(), answer.header("content-type")), (200, "image/avif"), "{accept}");
+        assert_eq!(answer.header("vary"), "Accept");
+        assert_eq!(answer.body[4..12], *b"ftypavif");
+    }
+    assert_eq!(app.renders().await, 3, "one more");
 
     let unversioned = app.get("/demo/image/upload/c_scale,w_50/rocket.png").await;
     picture(&unversioned, "image/png", (50, 33));

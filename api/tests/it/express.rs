@@ -92,7 +92,7 @@ async fn both_ways_give_the_same_answer() {
         assert_eq!(without_id(&short), without_id(&long));
         assert!(short.headers["server-timing"].starts_with("cache;dur="), "{:?}", short.headers);
         assert_eq!(short.headers["vary"], "Accept");
-        assert_eq!(short.headers["content-type"], if accept.is_empty() { "image/jpeg" } else { "image/webp" });
+        assert_eq!(short.headers["content-type"], if accept.is_empty() { "image/jpeg" } else { "image/avif" });
         assert_ne!(short.headers["x-request-id"], long.headers["x-request-id"]);
     }
 }

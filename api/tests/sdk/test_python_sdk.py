@@ -166,7 +166,7 @@ class Core(ServerCase):
                 url = self.url(public_id, format="jpg", transformation=HEADLINE_OPTIONS)
                 modern = self.fetch(url, Accept=pictures.CHROME_ACCEPT)
                 plain = self.fetch(url, Accept="*/*")
-                self.assertEqual(modern.headers["Content-Type"], "image/webp")
+                self.assertEqual(modern.headers["Content-Type"], "image/avif")
                 self.assertEqual(plain.headers["Content-Type"], "image/jpeg")
                 for response in (modern, plain):
                     self.check_headline(pictures.opened(response.data))
@@ -401,7 +401,7 @@ class Deliveries(ServerCase):
         clear = Image.new("RGBA", (60, 40), (200, 30, 30, 90))
         self.upload(io.BytesIO(pictures.encoded(clear, "PNG")), public_id="clear")
         url = self.url("clear", format="png", fetch_format="auto", width=30, crop="scale")
-        for accept, content_type in ((pictures.CHROME_ACCEPT, "image/webp"), ("*/*", "image/png")):
+        for accept, content_type in ((pictures.CHROME_ACCEPT, "image/avif"), ("image/webp,*/*", "image/webp"), ("*/*", "image/png")):
             response = self.fetch(url, Accept=accept)
             self.assertEqual(response.headers["Content-Type"], content_type)
             self.assertIn("Accept", response.headers["Vary"])

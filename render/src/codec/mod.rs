@@ -3,6 +3,7 @@
 //! Decoding is pulled by the caller, in bands of rows into buffers of its own; encoding takes a whole frame. Everything a
 //! decoder gives is straight 8-bit sRGB RGBA: profiles are applied, CMYK is converted, 16 bits are reduced to 8.
 
+mod aom;
 mod avif;
 mod container;
 mod huffman_jpeg;
@@ -138,7 +139,7 @@ pub struct Encoded {
     pub quality: Option<u8>,
 }
 
-/// Writes planes, as the JPEG or WebP that they were made for. No metadata is written.
+/// Writes planes, as the JPEG, WebP or AVIF that they were made for. No metadata is written.
 ///
 /// Errors: those of [`encode`], a format that is written from pixels, and planes for a WebP that are not halved.
 pub fn encode_planes(planes: Planes, encoding: &Encoding) -> Result<Encoded> {
@@ -150,7 +151,8 @@ pub fn encode_planes(planes: Planes, encoding: &Encoding) -> Result<Encoded> {
     let bytes = match encoding.format {
         Format::Jpeg => jpeg::encode_planes(planes, quality, encoding.progressive)?,
         Format::WebP => webp::encode_planes(&planes, quality)?,
-        Format::Png | Format::Avif => return Err(Error::Encode("planes reached an encoder of pixels".into())),
+        Format::Avif => avif::encode_planes(&planes, quality)?,
+        Format::Png => return Err(Error::Encode("planes reached an encoder of pixels".into())),
     };
     Ok(Encoded { bytes, format: encoding.format, quality: Some(quality) })
 }
@@ -185,7 +187,7 @@ pub fn encode(frame: &Frame, encoding: &Encoding, _limits: &Limits) -> Result<En
         Format::Jpeg => jpeg::encode(frame, lossy, encoding.chroma, encoding.progressive)?,
         Format::Png => png::encode(frame)?,
         Format::WebP => webp::encode(frame, lossy)?,
-        Format::Avif => avif::encode(frame, lossy)?,
+        Format::Avif => avif::encode(frame, lossy, encoding.chroma)?,
     };
     let quality = (encoding.format != Format::Png).then_some(lossy);
     Ok(Encoded { bytes, format: encoding.format, quality })

@@ -92,12 +92,14 @@ const WEBP: [Line; 4] = [
     line(56.3, 5.8, 0.0, 58.0, 72.0),
     line(25.2, 9.1, 0.0, 30.0, 50.0),
 ];
-/// AVIF cannot be read here, so it could not be scored; these are the numbers that the specification proposes.
+/// Fitted likewise on the same pictures at speed 6, numbers 14 to 95: off by 1.5, 5.5, 9.6 and 7.2 in the number, each picture
+/// left out of its own fit, or by 1.0, 3.0, 4.4 and 7.5 in the score. On average a picture needs 90.2, 71.1, 47.5 and 26.0.
+/// Speed 8, at which planes are written, scores one to two less.
 const AVIF: [Line; 4] = [
-    line(70.0, 0.0, 0.0, 70.0, 70.0),
-    line(60.0, 0.0, 0.0, 60.0, 60.0),
-    line(50.0, 0.0, 0.0, 50.0, 50.0),
-    line(42.0, 0.0, 0.0, 42.0, 42.0),
+    line(95.3, 0.0, 8.0, 90.0, 93.0),
+    line(82.1, 7.6, 34.1, 60.0, 85.0),
+    line(63.0, 11.5, 49.8, 34.0, 59.0),
+    line(39.2, 6.4, 35.0, 16.0, 33.0),
 ];
 
 /// The number an encoder is given for a level, predicted from the picture without encoding it. PNG has no quality: 100.

@@ -10,7 +10,7 @@ use crate::plan::geometry::Rect;
 use std::time::Duration;
 
 /// Processor time of each encoder on one Xeon core at what `q_auto` asks for, in nanoseconds a pixel; `examples/webp_frontier.rs`
-/// measures the WebP ones, which in `fast` are those of its cheaper method. They need be right to a factor of two only: they
+/// and `examples/avif_frontier.rs` measure two of them, which in `fast` have cheaper settings. They need be right to a factor of two only: they
 /// tell pictures that are written within a first answer from those that are not, and the formats lie further apart than that.
 const fn ns_per_pixel(format: Format, profile: Profile) -> u64 {
     match (format, profile) {
@@ -18,7 +18,8 @@ const fn ns_per_pixel(format: Format, profile: Profile) -> u64 {
         (Format::Png, _) => 40,
         (Format::WebP, Profile::Fast) => 25,
         (Format::WebP, Profile::Quality) => 73,
-        (Format::Avif, _) => 300,
+        (Format::Avif, Profile::Fast) => 110,
+        (Format::Avif, Profile::Quality) => 280,
     }
 }
 
@@ -52,8 +53,9 @@ pub fn effort(request: &Request, limits: &Limits) -> Result<Effort> {
     }
 }
 
-/// The Accept class under which `f_auto` takes a format whose encoder keeps within `most`. `None`: the request's own does,
-/// the format is not chosen automatically, or the picture has transparency and must keep it.
+/// The Accept class under which `f_auto` takes a format whose encoder keeps within `most`. `None`: the request's own does, or
+/// the format is not chosen automatically. Pictures with transparency step down to formats that keep it for few bytes: to
+/// WebP, no further.
 ///
 /// Errors are the client's: whatever the planner refuses.
 pub fn within(request: &Request, most: Duration, limits: &Limits) -> Result<Option<AcceptClass>> {
@@ -65,14 +67,11 @@ pub fn within(request: &Request, most: Duration, limits: &Limits) -> Result<Opti
     let own = request.purpose.accept;
     loop {
         let Effort { format, has_alpha, cpu } = effort(&request, limits)?;
-        if has_alpha {
-            return Ok(None);
-        }
         let accept = &mut request.purpose.accept;
         match format {
             _ if cpu <= most => break,
-            Format::Avif if accept.avif => accept.avif = false,
-            Format::WebP if accept.webp => *accept = AcceptClass::default(),
+            Format::Avif if accept.avif && (accept.webp || !has_alpha) => accept.avif = false,
+            Format::WebP if accept.webp && !has_alpha => *accept = AcceptClass::default(),
             // There is none cheaper.
             Format::Avif | Format::WebP | Format::Jpeg | Format::Png => break,
         }

@@ -152,12 +152,12 @@ fn resample(input: SurfaceId, map: &Resample, given: Decoded, kept: Option<Subsa
     Kernel::Resample { input, horizontal: Arc::new(horizontal), vertical: Arc::new(vertical), light: map.light, chroma }
 }
 
-/// How the planes of a JPEG or a WebP are subsampled when nothing but resampling is done to a picture on its way into it.
+/// How the planes of a JPEG, WebP or AVIF are subsampled when nothing but resampling is done to a picture on its way into it.
 fn kept_in_planes(encoding: &Encoding) -> Option<Subsampling> {
     let chroma = match (encoding.chroma, encoding.quality) {
         // Lossy WebP has no other.
         _ if encoding.format == Format::WebP => ChromaSampling::Half,
-        _ if encoding.format != Format::Jpeg => return None,
+        _ if encoding.format == Format::Png => return None,
         (Some(chroma), _) => chroma,
         // The number decides, and is not known yet.
         (None, Quality::Auto(QualityLevel::Best)) => return None,

@@ -237,7 +237,7 @@ fn gray_palette_and_deep_png_files_become_rgba() {
 fn automatic_quality_is_monotone_in_its_levels() {
     for name in ["astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg"] {
         let frame = whole(&sample(name));
-        for format in [Format::Jpeg, Format::WebP] {
+        for format in [Format::Jpeg, Format::WebP, Format::Avif] {
             let sizes: Vec<usize> = [QualityLevel::Best, QualityLevel::Good, QualityLevel::Eco, QualityLevel::Low]
                 .map(|level| {
                     let encoding = Encoding {

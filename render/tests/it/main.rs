@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod allocation;
+mod avif;
+mod avif_reader;
 mod choice;
 mod codec;
 mod compare;

@@ -116,12 +116,13 @@ fn request(text: &str, profile: Profile, accept: AcceptClass, has_alpha: bool) -
 }
 
 const MODERN: AcceptClass = AcceptClass { webp: true, avif: true };
+const WEBP_ONLY: AcceptClass = AcceptClass { webp: true, avif: false };
 
 #[test]
 fn a_webp_of_a_resampled_jpeg_ends_in_planes_in_fast_only() {
     let detector = FaceDetector::new().unwrap();
     let ends_in_planes = |text: &str, profile| {
-        let request = request(text, profile, MODERN, false);
+        let request = request(text, profile, WEBP_ONLY, false);
         let sources = [jpeg(request.facts.base.size).into()];
         let prepared = pipeline::prepare(&request, &sources, &detector, &Limits::default()).unwrap();
         let job: Job = prepared.job;
@@ -152,9 +153,15 @@ fn a_costly_automatic_format_gives_way_to_the_next_one() {
     assert_eq!(within("c_fill,w_100,h_80/f_auto", Profile::Fast, MODERN, false, 5), None);
     assert_eq!(within(large, Profile::Quality, MODERN, false, 1000), None);
     assert_eq!(within(large, Profile::Fast, none, false, 0), None);
+    // A WebP can be afforded where an AVIF cannot.
+    assert_eq!(within("c_fill,w_400,h_300/f_auto", Profile::Fast, MODERN, false, 5), Some(WEBP_ONLY));
     // What is asked for by name is made, and transparency is never dropped.
     assert_eq!(within("c_fill,w_800,h_600/f_webp", Profile::Fast, MODERN, false, 0), None);
     assert_eq!(within("c_fill,w_800,h_600/f_auto/f_avif", Profile::Fast, MODERN, false, 0), None);
-    assert_eq!(within(large, Profile::Fast, MODERN, true, 0), None);
-    assert_eq!(within("c_fill,w_800,h_600,r_max/f_auto", Profile::Fast, MODERN, false, 0), None);
+    let avif_only = AcceptClass { webp: false, avif: true };
+    for (text, alpha) in [(large, true), ("c_fill,w_800,h_600,r_max/f_auto", false)] {
+        assert_eq!(within(text, Profile::Fast, MODERN, alpha, 0), Some(WEBP_ONLY));
+        assert_eq!(within(text, Profile::Fast, WEBP_ONLY, alpha, 0), None);
+        assert_eq!(within(text, Profile::Fast, avif_only, alpha, 0), None);
+    }
 }

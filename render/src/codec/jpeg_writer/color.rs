@@ -1,8 +1,11 @@
 //! Pixels to rows of luma and chroma.
 
 use super::Blocks;
+use crate::error::Result;
 use crate::frame::{BYTES_PER_PIXEL, Frame};
-use crate::lanes::Lanes;
+use crate::lanes::{Instructions, Lanes, Portable};
+use crate::planes::{Plane, Planes, Subsampling};
+use crate::pool;
 
 /// Samples beside a row on either side, which repeat its ends.
 const MARGIN: usize = 8;
@@ -156,5 +159,59 @@ impl Blocks for Pixels<'_> {
             }
         }
         block
+    }
+}
+
+/// The planes of an opaque frame, or of the colors of one that is not, as the JPEG encoder sees them; `halved`: chroma is
+/// 4:2:0, not 4:4:4.
+pub(in crate::codec) fn to_planes(frame: &Frame, halved: bool, instructions: Instructions) -> Result<Planes> {
+    let pixels = Pixels::new(frame, halved);
+    match instructions {
+        Instructions::Portable => pixels.collect::<Portable>(),
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: `Instructions::Avx2` is only made where the processor has both features.
+        Instructions::Avx2 => unsafe { pixels.collect_avx2() },
+    }
+}
+
+impl Pixels<'_> {
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,fma")]
+    fn collect_avx2(self) -> Result<Planes> {
+        self.collect::<crate::lanes::Avx2>()
+    }
+
+    #[inline(always)]
+    fn collect<V: Lanes>(mut self) -> Result<Planes> {
+        let size = self.frame.size();
+        let subsampling = if self.halved { Subsampling::HALF } else { Subsampling::NONE };
+        let sizes = [size, subsampling.apply(size), subsampling.apply(size)];
+        // Rows are held to a multiple of sixteen pixels, so eight samples are always there.
+        let strides = sizes.map(|size| (size.width as usize).next_multiple_of(8));
+        let mut planes: [Vec<u8>; 3] =
+            std::array::from_fn(|component| pool::take(strides[component] * sizes[component].height as usize));
+        let side = if self.halved { 16 } else { 8 };
+        for unit_row in 0..self.height().div_ceil(side) {
+            self.prepare::<V>(unit_row);
+            for (component, plane) in planes.iter_mut().enumerate() {
+                let is_small = self.halved && component > 0;
+                let n_rows = if is_small { 8 } else { side };
+                let (stride, top) = (strides[component], unit_row * n_rows);
+                let rows = plane.chunks_exact_mut(stride).skip(top).take(n_rows);
+                for (y, row) in rows.enumerate() {
+                    let from = if is_small {
+                        &self.small[component - 1][y * (self.padded / 2)..]
+                    } else {
+                        &self.rows[component][self.at(top + y) + MARGIN..]
+                    };
+                    for (samples, bytes) in from.as_chunks().0.iter().zip(row.as_chunks_mut::<8>().0) {
+                        *bytes = V::load(samples).bytes();
+                    }
+                }
+            }
+        }
+        let [luma, blue, red] = planes;
+        let plane = |component: usize, samples| Plane::new(sizes[component], strides[component], samples);
+        Planes::new(plane(0, luma)?, Some([plane(1, blue)?, plane(2, red)?]), subsampling)
     }
 }

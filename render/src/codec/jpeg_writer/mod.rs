@@ -9,6 +9,8 @@ mod entropy;
 mod forward;
 mod steps;
 
+pub(super) use color::to_planes;
+
 use crate::frame::Frame;
 use crate::lanes::{Instructions, Lanes, Portable};
 use crate::plan::geometry::Size;
