@@ -258,7 +258,13 @@ fn doctor(flags: &ArgMatches) -> Result<(), String> {
         };
         let store = async {
             let store = app::open_store(&config).await.map_err(|error| error.to_string())?;
-            let mut writer = store.create().await.map_err(|error| error.to_string())?;
+            let catalog = app::open_catalog(&config).await.map_err(|error| error.to_string())?;
+            let clouds = catalog.clouds().await.map_err(|error| error.to_string())?;
+            // A store may keep every cloud in a place of its own.
+            let Some(cloud) = clouds.first() else {
+                return Ok(format!("{}, readable; there is no cloud yet to write for", store.kind()));
+            };
+            let mut writer = store.create_for(&cloud.id).await.map_err(|error| error.to_string())?;
             writer.write(bytes::Bytes::from_static(b"doctor")).await.map_err(|error| error.to_string())?;
             let key = writer.commit().await.map_err(|error| error.to_string())?;
             store.delete(&key).await.map_err(|error| error.to_string())?;

@@ -56,7 +56,7 @@ pub async fn load_samples(demo: &Demo, uploads: &UploadService) -> Result<(), St
     let basic = STANDARD.encode(format!("{}:{}", demo.key.key, demo.key.secret.expose()));
     for (public_id, filename, bytes) in SAMPLES {
         let failed = |error: &dyn std::fmt::Display| format!("the sample {filename} could not be loaded: {error}");
-        let mut spool = uploads.spool().await.map_err(|error| failed(&error))?;
+        let mut spool = uploads.spool(&demo.cloud.id).await.map_err(|error| failed(&error))?;
         spool.write(Bytes::from_static(bytes)).await.map_err(|error| failed(&error))?;
         let request = UploadRequest {
             cloud: demo.cloud.name.as_str().to_owned(),

@@ -135,7 +135,7 @@ fn on(options: &Options, program: &Path, stores: &Stores, file: &[u8]) -> Result
             if number == (n_uploads as f64 * EARLY) as usize {
                 early.store(memory()?.resident_bytes as usize, Ordering::Relaxed);
             }
-            let tags = if number % TAGGED_EVERY == 0 { "bench,rare" } else { "bench" };
+            let tags = if number.is_multiple_of(TAGGED_EVERY) { "bench,rare" } else { "bench" };
             let fields = [("tags", tags), ("context", "alt=a picture of the bench")];
             let id = format!("bench-{run}/{:02}/{number:06}", number % 100);
             let request = server.upload_request(&id, file, &fields, "keep-alive");
@@ -152,7 +152,7 @@ fn on(options: &Options, program: &Path, stores: &Stores, file: &[u8]) -> Result
     };
     let (mut ms, mut failures) = (Vec::new(), Vec::new());
     std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..N_CONNECTIONS).map(|_| scope.spawn(&worker)).collect();
+        let workers: Vec<_> = (0..N_CONNECTIONS).map(|_| scope.spawn(worker)).collect();
         for worker in workers {
             let (took, failed) = worker.join().map_err(|_| BenchError::Server("an upload panicked".into()))??;
             ms.extend(took);

@@ -91,9 +91,6 @@ fn s3(settings: &Settings, keys: &Keys) -> Result<StorageConfig, ConfigError> {
         }
     };
     let (bucket, prefix) = (needed(keys.bucket)?, settings.text(keys.prefix).to_owned());
-    if bucket.contains("{cloud}") {
-        return Err(settings.invalid(keys.bucket, "cannot be one for each cloud yet: uploads do not name their cloud"));
-    }
     S3Options::check_place(&bucket, &prefix)
         .map_err(|(is_prefix, reason)| settings.invalid(if is_prefix { keys.prefix } else { keys.bucket }, reason))?;
     let seconds: u64 = settings.parse(keys.timeout_s, "a number of seconds")?;

@@ -42,7 +42,11 @@ pub const KEYS: &[Key] = &[
         "",
         "Address of the S3 server, such as https://s3.example.com. Default: Amazon's in the region.",
     ),
-    key("s3_bucket", "", "Bucket of all blobs; it must exist."),
+    key(
+        "s3_bucket",
+        "",
+        "Bucket of all blobs, which must exist; with {cloud} in its name one for each cloud, made when it is needed.",
+    ),
     key("s3_region", "us-east-1", "Region that requests to it are signed for."),
     key("s3_prefix", "", "Start of all names in the bucket."),
     key("s3_access_key_id", "", "Name of the access key. Amazon's own variables and instance roles are not read."),
@@ -65,7 +69,7 @@ pub const KEYS: &[Key] = &[
         "",
         "Address of the S3 server of the copies, such as https://s3.example.com. Default: Amazon's in the region.",
     ),
-    key("backup_s3_bucket", "", "Bucket of the copies; it must exist."),
+    key("backup_s3_bucket", "", "Bucket of the copies, as s3_bucket."),
     key("backup_s3_region", "us-east-1", "Region that requests to it are signed for."),
     key("backup_s3_prefix", "", "Start of all names in the bucket."),
     key(

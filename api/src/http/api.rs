@@ -5,7 +5,7 @@ use super::HttpState;
 use super::background;
 use super::downloads;
 use super::error::HttpError;
-use super::form;
+use super::form::{self, Files};
 use super::provisioning;
 use super::upload::{self, json_response, refuse};
 use crate::domain::{AssetKey, PublicId};
@@ -146,7 +146,8 @@ pub(super) fn authorization(parts: &Parts) -> Result<Option<&str>, HttpError> {
 /// Reads the parameters of a call to their end.
 pub(super) async fn read(state: &HttpState, parts: &Parts, body: Body) -> Result<Params, HttpError> {
     let content_type = parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let form = form::read_form(&state.upload, parts.uri.query(), content_type, body).await?;
+    let form =
+        form::read_form(&Files { service: &state.upload, cloud: None }, parts.uri.query(), content_type, body).await?;
     Ok(form.params.into())
 }
 

@@ -2,6 +2,7 @@
 
 use super::body::{BodyError, BodyLimits, PacedBody};
 use super::data_uri::{DataUriDecoder, DataUriError};
+use crate::domain::CloudId;
 use crate::service::spool::Spool;
 use crate::service::upload::{FileSource, UploadError, UploadService};
 use axum::body::Body;
@@ -47,6 +48,8 @@ pub enum FormError {
     TooLong { name: String, max: usize },
     #[error("Parameter file was given twice")]
     SecondFile,
+    #[error("Parameter file is not taken by this call")]
+    NoFileHere,
     #[error("Unsupported source URL: {0}")]
     UnsupportedSource(String),
     #[error("Unsupported Content-Type: {0}")]
@@ -59,9 +62,24 @@ pub enum FormError {
     Upload(#[from] UploadError),
 }
 
+/// Where the file of a call is received.
+#[derive(Debug, Clone, Copy)]
+pub struct Files<'a> {
+    pub service: &'a UploadService,
+    /// Cloud that it is for; `None` where the call takes no file.
+    pub cloud: Option<&'a CloudId>,
+}
+
+impl Files<'_> {
+    async fn spool(&self) -> Result<Spool, FormError> {
+        let cloud = self.cloud.ok_or(FormError::NoFileHere)?;
+        Ok(self.service.spool(cloud).await?)
+    }
+}
+
 /// Reads a call. `query` comes first among the parameters.
 pub async fn read_form(
-    service: &UploadService,
+    files: &Files<'_>,
     query: Option<&str>,
     content_type: Option<&str>,
     body: Body,
@@ -70,11 +88,11 @@ pub async fn read_form(
     let limits = BodyLimits {
         idle: Duration::from_secs(30),
         total: Duration::from_secs(900),
-        bytes: service.max_upload_bytes().saturating_mul(2).saturating_add(64 << 20),
+        bytes: files.service.max_upload_bytes().saturating_mul(2).saturating_add(64 << 20),
         unparsed_bytes: 256 << 10,
     };
     let body = PacedBody::new(body, limits);
-    match read(service, query, content_type, &body).await {
+    match read(files, query, content_type, &body).await {
         Ok(form) => Ok(form),
         Err(error) => {
             if !matches!(error, FormError::Body(BodyError::TooSlow | BodyError::Broken)) {
@@ -86,29 +104,29 @@ pub async fn read_form(
 }
 
 async fn read(
-    service: &UploadService,
+    files: &Files<'_>,
     query: Option<&str>,
     content_type: Option<&str>,
     body: &PacedBody,
 ) -> Result<Form, FormError> {
     let mut form = Form::default();
     if let Some(query) = query {
-        read_urlencoded(&mut form, query.as_bytes(), service).await?;
+        read_urlencoded(&mut form, query.as_bytes(), files).await?;
     }
     let content_type = content_type.unwrap_or_default();
     let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     match essence.as_str() {
         "multipart/form-data" => {
             let boundary = multer::parse_boundary(content_type).map_err(|error| malformed(&error))?;
-            read_multipart(&mut form, boundary, service, body).await?;
+            read_multipart(&mut form, boundary, files, body).await?;
         }
         "application/x-www-form-urlencoded" => {
             let text = buffered(body).await?;
-            read_urlencoded(&mut form, &text, service).await?;
+            read_urlencoded(&mut form, &text, files).await?;
         }
         "application/json" => {
             let text = buffered(body).await?;
-            read_json(&mut form, &text, service).await?;
+            read_json(&mut form, &text, files).await?;
         }
         // Some clients send a type without a body.
         other => {
@@ -149,14 +167,14 @@ impl Form {
     }
 
     /// A parameter whose value is whole: the text of a file is decoded.
-    async fn push_text(&mut self, name: String, value: String, service: &UploadService) -> Result<(), FormError> {
+    async fn push_text(&mut self, name: String, value: String, files: &Files<'_>) -> Result<(), FormError> {
         if name != "file" {
             return self.push(name, value);
         }
         if value.is_empty() {
             return Ok(());
         }
-        let mut source = TextSource::begin(value.as_bytes(), service).await?;
+        let mut source = TextSource::begin(value.as_bytes(), files).await?;
         source.push(value.as_bytes()).await?;
         self.set_file(source.finish().await?)
     }
@@ -170,11 +188,11 @@ enum TextSource {
 
 impl TextSource {
     /// Decides by the first bytes, which hold at least the scheme.
-    async fn begin(start: &[u8], service: &UploadService) -> Result<Self, FormError> {
+    async fn begin(start: &[u8], files: &Files<'_>) -> Result<Self, FormError> {
         let starts =
             |scheme: &str| start.get(..scheme.len()).is_some_and(|found| found.eq_ignore_ascii_case(scheme.as_bytes()));
         if starts("data:") {
-            return Ok(TextSource::DataUri { decoder: DataUriDecoder::new(), spool: service.spool().await? });
+            return Ok(TextSource::DataUri { decoder: DataUriDecoder::new(), spool: files.spool().await? });
         }
         if ["http://", "https://", "ftp://", "s3://", "gs://"].into_iter().any(starts) {
             return Ok(TextSource::Remote(Vec::new()));
@@ -213,7 +231,7 @@ impl TextSource {
 async fn read_multipart(
     form: &mut Form,
     boundary: String,
-    service: &UploadService,
+    files: &Files<'_>,
     body: &PacedBody,
 ) -> Result<(), FormError> {
     let mut parts = Multipart::new(body.pieces(), boundary);
@@ -228,8 +246,8 @@ async fn read_multipart(
         let filename = field.file_name().map(str::to_owned);
         if name == "file" {
             let file = match filename {
-                Some(filename) => Some(receive(&mut field, filename, service, body).await?),
-                None => receive_text(&mut field, service, body).await?,
+                Some(filename) => Some(receive(&mut field, filename, files, body).await?),
+                None => receive_text(&mut field, files, body).await?,
             };
             if let Some(file) = file {
                 form.set_file(file)?;
@@ -260,10 +278,10 @@ async fn next_piece(field: &mut Field<'_>, body: &PacedBody) -> Result<Option<By
 async fn receive(
     field: &mut Field<'_>,
     filename: String,
-    service: &UploadService,
+    files: &Files<'_>,
     body: &PacedBody,
 ) -> Result<FileSource, FormError> {
-    let mut spool = service.spool().await?;
+    let mut spool = files.spool().await?;
     while let Some(piece) = next_piece(field, body).await? {
         spool.write(piece).await?;
     }
@@ -275,7 +293,7 @@ const SCHEME_BYTES: usize = 8;
 
 async fn receive_text(
     field: &mut Field<'_>,
-    service: &UploadService,
+    files: &Files<'_>,
     body: &PacedBody,
 ) -> Result<Option<FileSource>, FormError> {
     let mut start = BytesMut::new();
@@ -288,7 +306,7 @@ async fn receive_text(
     if start.is_empty() {
         return Ok(None);
     }
-    let mut source = TextSource::begin(&start, service).await?;
+    let mut source = TextSource::begin(&start, files).await?;
     source.push(&start).await?;
     while let Some(piece) = next_piece(field, body).await? {
         source.push(&piece).await?;
@@ -309,12 +327,12 @@ async fn buffered(body: &PacedBody) -> Result<Bytes, FormError> {
     Ok(whole.freeze())
 }
 
-async fn read_urlencoded(form: &mut Form, text: &[u8], service: &UploadService) -> Result<(), FormError> {
+async fn read_urlencoded(form: &mut Form, text: &[u8], files: &Files<'_>) -> Result<(), FormError> {
     for pair in text.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()) {
         let mut halves = pair.splitn(2, |byte| *byte == b'=');
         let name = decode_pair(halves.next().unwrap_or_default())?;
         let value = decode_pair(halves.next().unwrap_or_default())?;
-        form.push_text(name, value, service).await?;
+        form.push_text(name, value, files).await?;
     }
     Ok(())
 }
@@ -325,7 +343,7 @@ fn decode_pair(text: &[u8]) -> Result<String, FormError> {
         .map_err(|_| FormError::Malformed("a parameter is not UTF-8".to_owned()))
 }
 
-async fn read_json(form: &mut Form, text: &[u8], service: &UploadService) -> Result<(), FormError> {
+async fn read_json(form: &mut Form, text: &[u8], files: &Files<'_>) -> Result<(), FormError> {
     if text.is_empty() {
         return Ok(());
     }
@@ -338,10 +356,10 @@ async fn read_json(form: &mut Form, text: &[u8], service: &UploadService) -> Res
             Value::Null => {}
             Value::Array(entries) => {
                 for entry in entries {
-                    form.push_text(format!("{name}[]"), json_text(entry), service).await?;
+                    form.push_text(format!("{name}[]"), json_text(entry), files).await?;
                 }
             }
-            other => form.push_text(name, json_text(other), service).await?,
+            other => form.push_text(name, json_text(other), files).await?,
         }
     }
     Ok(())

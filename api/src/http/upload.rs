@@ -3,7 +3,7 @@
 use super::HttpState;
 use super::body::{BodyLimits, PacedBody};
 use super::error::HttpError;
-use super::form::{self, Form};
+use super::form::{self, Files, Form};
 use crate::service::chunked::PartError;
 use crate::service::upload::{FilePart, UploadError, UploadKind, UploadRequest, Uploaded};
 use axum::body::Body;
@@ -35,11 +35,13 @@ pub async fn upload(
         Ok(part) => part,
         Err(error) => return Err(refuse(body, error).await),
     };
-    if let Err(error) = state.upload.precheck(cloud, authorization.as_deref()).await {
-        return Err(refuse(body, error.into()).await);
-    }
+    let known = match state.upload.precheck(cloud, authorization.as_deref()).await {
+        Ok(known) => known,
+        Err(error) => return Err(refuse(body, error.into()).await),
+    };
     let content_type = parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let Form { params, file, .. } = form::read_form(&state.upload, parts.uri.query(), content_type, body).await?;
+    let files = Files { service: &state.upload, cloud: Some(&known.id) };
+    let Form { params, file, .. } = form::read_form(&files, parts.uri.query(), content_type, body).await?;
     let request = UploadRequest { cloud: cloud.to_owned(), kind, authorization, params, file, part };
     let answer = tokio::time::timeout(state.request_timeout, state.upload.upload(request))
         .await

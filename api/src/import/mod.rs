@@ -243,7 +243,7 @@ impl Importer {
     }
 
     async fn upload(&self, item: &Item) -> Result<u64, UploadError> {
-        let mut spool = self.uploads.spool().await?;
+        let mut spool = self.uploads.spool(&self.caller.cloud.id).await?;
         let unreadable = |error: &dyn std::fmt::Display| UploadError::Internal(format!("it cannot be read: {error}"));
         match &item.file {
             ItemFile::Path(path) => {

@@ -151,7 +151,7 @@ impl Parts {
         note: &Value,
         chunks: &[Chunk],
     ) -> Result<UploadAnswer, UploadError> {
-        let mut spool = self.spool().await?;
+        let mut spool = self.spool(&accepted.caller.cloud.id).await?;
         for chunk in chunks {
             let mut bytes = self.blobs.open(&chunk.blob, None).await.map_err(UploadError::Storage)?;
             while let Some(piece) = bytes.next().await {

@@ -362,7 +362,7 @@ impl Deriver {
         layers: BTreeMap<String, Asset>,
         rendered: Arc<Rendered>,
     ) -> Result<(), DeriveError> {
-        let result = self.write(row, &rendered).await;
+        let result = self.write(row, &asset.key.cloud, &rendered).await;
         for FoundFaces { layer, faces } in &rendered.found {
             let of = layer.as_ref().map_or(Some(&asset), |id| layers.get(id));
             if let Some(of) = of {
@@ -373,8 +373,8 @@ impl Deriver {
         result
     }
 
-    async fn write(&self, mut row: Derived, rendered: &Rendered) -> Result<(), DeriveError> {
-        let mut writer = self.store.create().await?;
+    async fn write(&self, mut row: Derived, cloud: &CloudId, rendered: &Rendered) -> Result<(), DeriveError> {
+        let mut writer = self.store.create_for(cloud).await?;
         writer.write(rendered.picture.bytes.clone()).await?;
         row.blob = writer.commit().await?;
         let kept = self.catalog.put_derived(&row).await?;

@@ -284,18 +284,18 @@ impl UploadService {
 
     /// Refuses early, before the body is read, what no parameter could mend: an unknown cloud, or a header that does not
     /// prove anything.
-    pub async fn precheck(&self, cloud: &str, authorization: Option<&str>) -> Result<(), UploadError> {
+    pub async fn precheck(&self, cloud: &str, authorization: Option<&str>) -> Result<Cloud, UploadError> {
         let parts = &self.parts;
         let cloud = access::find_cloud(&*parts.catalog, cloud).await?;
         if authorization.is_some() {
             parts.authorize(&cloud, authorization, &[]).await?;
         }
-        Ok(())
+        Ok(cloud)
     }
 
-    /// Begins to receive a file. Nothing of it is kept unless [`UploadService::upload`] accepts it.
-    pub async fn spool(&self) -> Result<Spool, UploadError> {
-        self.parts.spool().await
+    /// Begins to receive a file of a cloud. Nothing of it is kept unless [`UploadService::upload`] accepts it.
+    pub async fn spool(&self, cloud: &CloudId) -> Result<Spool, UploadError> {
+        self.parts.spool(cloud).await
     }
 
     /// Forgets parts of files that nobody completes; how many files there were.
@@ -328,11 +328,11 @@ impl Accepted {
 }
 
 impl Parts {
-    pub(super) async fn spool(&self) -> Result<Spool, UploadError> {
+    pub(super) async fn spool(&self, cloud: &CloudId) -> Result<Spool, UploadError> {
         let permit = Arc::clone(&self.slots)
             .try_acquire_owned()
             .map_err(|_| UploadError::Busy { retry_after: Duration::from_secs(2) })?;
-        let writer = self.blobs.create().await.map_err(UploadError::Storage)?;
+        let writer = self.blobs.create_for(cloud).await.map_err(UploadError::Storage)?;
         Ok(Spool::new(writer, self.settings.max_upload_bytes, permit))
     }
 
@@ -357,7 +357,9 @@ impl Parts {
         let (spool, filename) = match request.file {
             None => return Err(UploadError::MissingFile),
             Some(FileSource::Remote(address)) => match self.remote.get() {
-                Some(client) => remote_file::receive(client, &address, self.spool().await?).await?,
+                Some(client) => {
+                    remote_file::receive(client, &address, self.spool(&accepted.caller.cloud.id).await?).await?
+                }
                 None => return Err(UploadError::Remote(address.chars().take(200).collect())),
             },
             Some(FileSource::Received { spool, filename }) => (spool, filename),
@@ -647,7 +649,7 @@ impl Parts {
         }
         let converted = self.pictures.convert(file, &accepted.transformation, target).await?;
         let facts = self.pictures.inspect(converted.clone()).await?;
-        let mut writer = self.blobs.create().await.map_err(UploadError::Storage)?;
+        let mut writer = self.blobs.create_for(&accepted.caller.cloud.id).await.map_err(UploadError::Storage)?;
         writer.write(converted.clone()).await.map_err(UploadError::Storage)?;
         let md5 = hex::encode(Md5::digest(&converted));
         let blob = writer.commit().await.map_err(UploadError::Storage)?;

@@ -1,12 +1,14 @@
 //! The whole server with its blobs on an S3 server.
 
 use super::proxy::{Mode, Proxy};
-use super::{SECRET, bucket, server};
+use super::{SECRET, ask, bucket, server};
 use crate::whole_app::{CHELSEA, ROCKET, WholeApp};
 use std::collections::BTreeMap;
 use tintype_api::app::{open_backup, open_store};
 use tintype_api::config::Config;
 use tintype_api::config::machine::Machine;
+use tintype_api::domain::BlobKey;
+use tintype_api::storage::path_of;
 
 /// The flags of a server that keeps its blobs there.
 fn flags<'a>(endpoint: &'a str, bucket: &'a str, copies: &'a str) -> Vec<(&'static str, &'a str)> {
@@ -65,4 +67,26 @@ async fn uploads_and_delivers_and_outlives_an_outage() {
     assert!(app.get("/demo/image/upload/rocket.jpg").await.body == ROCKET);
     app.upload("rocket.jpg", ROCKET, &[("public_id", "after")]).await;
     assert!(app.get("/demo/image/upload/after.jpg").await.body == ROCKET);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_file_of_a_cloud_lies_in_its_bucket() {
+    let Some(server) = server() else { return };
+    let start = &BlobKey::random().to_string()[..20];
+    let buckets = format!("{start}-{{cloud}}");
+    let flags = &flags(&server, &buckets, &buckets)[..6];
+    let given: BTreeMap<String, String> =
+        flags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    let config = Config::from_sources(&given, &[], None, &Machine::detect()).unwrap();
+    let app = WholeApp::start_over(open_store(&config).await.unwrap(), flags).await;
+    // A file, one that is stored as another, and a derived picture.
+    app.upload("rocket.jpg", ROCKET, &[("public_id", "rocket")]).await;
+    app.upload("chelsea.png", CHELSEA, &[("public_id", "chelsea"), ("format", "jpg")]).await;
+    let small = app.get("/demo/image/upload/c_fill,w_100,h_80/rocket.jpg").await;
+    assert_eq!(small.status, 200, "{}", small.text());
+    let derived = app.derived("rocket", 1).await;
+    let bucket = format!("{start}-{}", &app.demo.cloud.id.as_str()[..12]);
+    for blob in [&app.asset("rocket").await.blob, &app.asset("chelsea").await.blob, &derived[0].blob] {
+        assert_eq!(ask(&server, "HEAD", &format!("/{bucket}/{}", path_of(blob)), &[], b"").0, 200, "{blob}");
+    }
 }
