@@ -35,6 +35,7 @@ use crate::service::keep::{DerivedKeeper, Uses};
 use crate::service::library::{self, LibraryService};
 use crate::service::meter::Meter;
 use crate::service::renderer::{EagerRenderer, UploadedPictures};
+use crate::service::studio::{Studio, StudioLimits};
 use crate::service::upgrade::{Upgrades, default_effort};
 use crate::service::upload::{Changed, UploadService, UploadSettings};
 use crate::storage::{Backup, BlobStore, FsStore, S3Store};
@@ -46,6 +47,7 @@ use tintype_render::cpu::CpuBackend;
 use tintype_render::face::FaceDetector;
 use tintype_render::gpu::{Clock, GpuOptions};
 use tintype_render::plan::facts::Profile;
+use tintype_render::text::Fonts;
 use tintype_scheduler::{Config as SchedulerConfig, Scheduler};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -66,6 +68,8 @@ const SWEEP_UNFINISHED_EVERY: Duration = Duration::from_secs(3600);
 /// Why the server does not start, or ends.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
+    #[error("{0}")]
+    Fonts(String),
     #[error(transparent)]
     Config(#[from] crate::config::ConfigError),
     #[error("catalog: {0}")]
@@ -195,6 +199,24 @@ pub fn choose_renderer_of(config: &Config) -> Result<Choice, AppError> {
 /// Chooses what renders, and says why.
 pub fn choose_renderer(wanted: RendererChoice, budget_bytes: u64) -> Result<Choice, AppError> {
     choose(wanted, gpu_options(budget_bytes))
+}
+
+/// The font files of a folder, by name; a folder that is named must be there.
+fn read_fonts(folder: &std::path::Path) -> Result<Vec<Vec<u8>>, AppError> {
+    if folder.as_os_str().is_empty() {
+        return Ok(Vec::new());
+    }
+    let failed = |error| AppError::Fonts(format!("cannot read fonts in {}: {error}", folder.display()));
+    let mut paths = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase());
+        if matches!(extension.as_deref(), Some("ttf" | "otf" | "ttc" | "otc")) {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    paths.iter().map(|path| std::fs::read(path).map_err(failed)).collect()
 }
 
 fn choose(wanted: RendererChoice, options: GpuOptions) -> Result<Choice, AppError> {
@@ -330,7 +352,19 @@ impl App {
                 max_upload_bytes: config.http.max_upload_bytes,
                 max_pixels: config.render.max_source_pixels,
             },
-        });
+        })
+        .with_studio(Studio::new(
+            scheduler.clone(),
+            Arc::new(Fonts::new(read_fonts(&config.making.fonts_dir)?)),
+            Arc::new(UploadedPictures::new(scheduler.clone(), limits.clone())),
+            RemoteClient::new(config.remote.fetch_settings()?)?,
+            limits.clone(),
+            StudioLimits {
+                max_pictures: config.making.max_pictures,
+                max_pixels: config.making.max_pixels,
+                max_file_bytes: config.http.max_upload_bytes,
+            },
+        ));
         let delivery = Delivery::new(
             catalog.clone(),
             blobs.clone(),

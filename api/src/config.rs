@@ -146,10 +146,20 @@ pub struct Config {
     pub render: RenderConfig,
     pub scheduler: SchedulerConfig,
     pub cache: CacheConfig,
+    pub making: MakingConfig,
     pub remote: RemoteConfig,
     pub jobs: JobsConfig,
     pub log: LogConfig,
     settings: Settings,
+}
+
+/// Texts, sprites and animations.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MakingConfig {
+    /// Folder of further fonts; empty where there is none.
+    pub fonts_dir: PathBuf,
+    pub max_pictures: usize,
+    pub max_pixels: u64,
 }
 
 impl Config {
@@ -223,6 +233,11 @@ impl Config {
                 provisional_max_age: Duration::from_secs(
                     settings.parse("provisional_max_age_s", "a number of seconds")?,
                 ),
+            },
+            making: MakingConfig {
+                fonts_dir: PathBuf::from(settings.text("fonts_dir")),
+                max_pictures: settings.parse("max_composed_images", "a number of pictures")?,
+                max_pixels: megapixels(&settings, "max_composed_megapixels")?,
             },
             remote: RemoteConfig::read(&settings)?,
             jobs: JobsConfig {

@@ -12,8 +12,8 @@ use crate::limits::Limits;
 use canvas::{Canvas, Ink};
 use cosmic_text::fontdb::{Database, Source};
 use cosmic_text::{
-    Attrs, Buffer, CacheKeyFlags, Family, FontSystem, LayoutRun, Metrics, PhysicalGlyph, Shaping, SwashCache, SwashImage,
-    Weight, Wrap,
+    Attrs, Buffer, CacheKeyFlags, Family, FontSystem, LayoutRun, Metrics, PhysicalGlyph, Shaping, SwashCache,
+    SwashImage, Weight, Wrap,
 };
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -183,7 +183,8 @@ impl Fonts {
         let height = lines.len() as f32 * line_height;
         // Before a glyph is rasterized. Ink may reach beyond its line, but never far.
         limits.check_output(widest.ceil() as u64, height.ceil() as u64)?;
-        let mut raster = Raster { system: &mut system, cache: SwashCache::new(), cached: style.size_px <= CACHED_SIZE_PX };
+        let mut raster =
+            Raster { system: &mut system, cache: SwashCache::new(), cached: style.size_px <= CACHED_SIZE_PX };
         let mut ink = Ink::default();
         for line in &lines {
             let x = line.offset(style.align, widest);

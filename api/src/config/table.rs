@@ -137,6 +137,13 @@ pub const KEYS: &[Key] = &[
         "Whether upload signatures of version 1 are accepted; old SDKs need it, but it permits smuggled parameters.",
     ),
     key(
+        "fonts_dir",
+        "",
+        "Folder of further fonts for texts (ttf, otf, ttc). Default: none but the embedded Arimo, also called Arial.",
+    ),
+    key("max_composed_images", "500", "Most pictures of one sprite or animation."),
+    key("max_composed_megapixels", "50", "Most pixels of all pictures of one sprite or animation together."),
+    key(
         "remote_allow",
         "",
         "Places that may be fetched from beyond the open internet: hosts, *.suffixes, addresses, networks, each but a network also with :port. An allowed host is trusted with any address.",

@@ -46,7 +46,8 @@ pub fn encode_animation(frames: &[Frame], delay_ms: u16, format: AnimationFormat
 fn gif(frames: &[Frame], size: Size, delay_ms: u16) -> Result<Vec<u8>> {
     let refused = |error: gif::EncodingError| Error::Encode(format!("gif: {error}"));
     let side = |length: u32| {
-        u16::try_from(length).map_err(|_| Error::Limit(format!("Maximum side of a gif image is 65535 pixels. Requested {size}")))
+        u16::try_from(length)
+            .map_err(|_| Error::Limit(format!("Maximum side of a gif image is 65535 pixels. Requested {size}")))
     };
     let (width, height) = (side(size.width)?, side(size.height)?);
     let mut bytes = Vec::new();
