@@ -17,9 +17,13 @@ async fn access_modes_and_types_change_in_bulk() {
     for (id, kind) in [("a", "private"), ("b", "authenticated"), ("c", "upload")] {
         app.upload("p.jpg", ROCKET, &[("public_id", id), ("tags", "t"), ("type", kind)]).await;
     }
-    let changed =
-        ok(&app, POST, "/resources/image/upload/update_access_mode", json!({ "tag": "t", "access_mode": "authenticated" }))
-            .await;
+    let changed = ok(
+        &app,
+        POST,
+        "/resources/image/upload/update_access_mode",
+        json!({ "tag": "t", "access_mode": "authenticated" }),
+    )
+    .await;
     assert_eq!(changed["updated"].as_array().unwrap().len(), 1);
     assert_eq!((&changed["updated"][0]["public_id"], &changed["failed"]), (&json!("c"), &json!([])));
     assert_eq!(app.get("/demo/image/upload/c.jpg").await.status, 401);

@@ -1,12 +1,11 @@
 """The official `cloudinary` package's calls that make pictures: text, sprite, multi."""
 
-import unittest
+import io
 
 import cloudinary.exceptions
 import cloudinary.uploader
 import urllib3
 from PIL import Image, ImageSequence
-import io
 
 from server import REPOSITORY
 
@@ -53,6 +52,3 @@ class Making:
             cloudinary.uploader.multi(self.id, format="pdf")
         self.assertEqual(cloudinary.uploader.destroy(self.id, type="sprite")["result"], "ok")
 
-
-if __name__ == "__main__":
-    unittest.main()
