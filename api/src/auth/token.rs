@@ -147,7 +147,7 @@ mod tests {
 
     #[test]
     fn tokens_of_the_sdk_open_what_they_say() {
-        let opens = |token, path, now| opens(token, KEY, path, None, now);
+        let opens = |token: &str, path: &str, now: i64| opens(token, KEY, path, None, now);
         for token in [ACL, URL] {
             assert!(opens(token, PATH, 1_700_000_000) && opens(token, PATH, 1_700_000_299));
             assert!(!opens(token, PATH, 1_699_999_999) && !opens(token, PATH, 1_700_000_300));
