@@ -55,6 +55,9 @@ needs_of_test() {
   need postgresql 'a private PostgreSQL server, for the tests of that catalog' has_postgres_server
   need strace 'shows in what order an upload reaches the disk' has strace
   need python3-venv 'a private environment for the official Python SDK and the S3 server' has_venv
+  need nodejs 'runs the official Node SDK' has node
+  need npm 'installs the official Node SDK' has npm
+  need openssl 'makes certificates, for the tests of TLS' has openssl
 }
 
 # Runs a command as root.
@@ -100,14 +103,24 @@ need_cargo() {
   command -v cargo >/dev/null || fail 'cargo is missing: install a Rust toolchain (https://rustup.rs), then try again.'
 }
 
+# The official Node SDK, as the lock file has it.
+node_packages() {
+  local from=api/tests/sdk/node to=.tools/node
+  if cmp -s "$from/package-lock.json" "$to/package-lock.json" && [[ -d $to/node_modules/cloudinary ]]; then return 0; fi
+  say 'installing the official Node SDK into .tools/node'
+  mkdir -p "$to"
+  cp "$from/package.json" "$from/package-lock.json" "$to"
+  (cd "$to" && npm ci --silent --no-audit --no-fund) || { rm -f "$to/package-lock.json"; fail 'npm could not install the Node SDK; its messages above say why.'; }
+}
+
 # The official SDK, a reader of pictures that is not ours, and an S3 server.
 python_environment() {
   local python=.tools/venv/bin/python
-  if "$python" -c 'import cloudinary, PIL, moto, flask' 2>/dev/null; then return 0; fi
-  say 'making .tools/venv with the Python packages cloudinary (the official SDK), Pillow (looks at pictures) and moto (an S3 server)'
+  if "$python" -c 'import cloudinary, cloudinary_cli, PIL, moto, flask' 2>/dev/null; then return 0; fi
+  say 'making .tools/venv with the Python packages cloudinary and cloudinary-cli (the official SDK and program), Pillow (looks at pictures) and moto (an S3 server)'
   python3 -m venv --clear .tools/venv || fail 'python3 cannot make a virtual environment.'
-  "$python" -m pip install --quiet --disable-pip-version-check cloudinary Pillow 'moto[server]' \
-    || fail 'pip could not install cloudinary, Pillow and moto; its messages above say why.'
+  "$python" -m pip install --quiet --disable-pip-version-check cloudinary cloudinary-cli Pillow 'moto[server]' \
+    || fail 'pip could not install cloudinary, cloudinary-cli, Pillow and moto; its messages above say why.'
 }
 
 case ${1:-} in
@@ -122,6 +135,7 @@ case ${1:-} in
     needs_of_test
     install_packages
     python_environment
+    node_packages
     ;;
   bench)
     need_cargo

@@ -12,7 +12,8 @@ use crate::demo;
 use crate::domain::{CloudName, Timestamp};
 use crate::fetch::{RemoteClient, SetupError};
 use crate::heap;
-use crate::http::serve::{ConnectionLimits, serve};
+use crate::http::serve::{ConnectionLimits, serve_with};
+use crate::http::tls::{Certificate, TlsError};
 use crate::http::{HttpState, MetricsText, router};
 use crate::jobs::announce::Announcer;
 use crate::jobs::batch::BatchHandler;
@@ -35,6 +36,7 @@ use crate::service::keep::{DerivedKeeper, Uses};
 use crate::service::library::{self, LibraryService};
 use crate::service::meter::Meter;
 use crate::service::renderer::{EagerRenderer, UploadedPictures};
+use crate::service::studio::{Studio, StudioLimits};
 use crate::service::upgrade::{Upgrades, default_effort};
 use crate::service::upload::{Changed, UploadService, UploadSettings};
 use crate::storage::{Backup, BlobStore, FsStore, MemoryStore, S3Store};
@@ -46,6 +48,7 @@ use tintype_render::cpu::CpuBackend;
 use tintype_render::face::FaceDetector;
 use tintype_render::gpu::{Clock, GpuOptions};
 use tintype_render::plan::facts::Profile;
+use tintype_render::text::Fonts;
 use tintype_scheduler::{Config as SchedulerConfig, Scheduler};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -66,6 +69,8 @@ const SWEEP_UNFINISHED_EVERY: Duration = Duration::from_secs(3600);
 /// Why the server does not start, or ends.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
+    #[error("{0}")]
+    Fonts(String),
     #[error(transparent)]
     Config(#[from] crate::config::ConfigError),
     #[error("catalog: {0}")]
@@ -82,6 +87,8 @@ pub enum AppError {
     Demo(String),
     #[error("cannot listen on {address}: {error}")]
     Listen { address: std::net::SocketAddr, error: std::io::Error },
+    #[error("TLS: {0}")]
+    Tls(#[from] TlsError),
     #[error("the server failed: {0}")]
     Serve(std::io::Error),
 }
@@ -195,6 +202,24 @@ pub fn choose_renderer_of(config: &Config) -> Result<Choice, AppError> {
 /// Chooses what renders, and says why.
 pub fn choose_renderer(wanted: RendererChoice, budget_bytes: u64) -> Result<Choice, AppError> {
     choose(wanted, gpu_options(budget_bytes))
+}
+
+/// The font files of a folder, by name; a folder that is named must be there.
+fn read_fonts(folder: &std::path::Path) -> Result<Vec<Vec<u8>>, AppError> {
+    if folder.as_os_str().is_empty() {
+        return Ok(Vec::new());
+    }
+    let failed = |error| AppError::Fonts(format!("cannot read fonts in {}: {error}", folder.display()));
+    let mut paths = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase());
+        if matches!(extension.as_deref(), Some("ttf" | "otf" | "ttc" | "otc")) {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    paths.iter().map(|path| std::fs::read(path).map_err(failed)).collect()
 }
 
 fn choose(wanted: RendererChoice, options: GpuOptions) -> Result<Choice, AppError> {
@@ -338,7 +363,19 @@ impl App {
                 max_upload_bytes: config.http.max_upload_bytes,
                 max_pixels: config.render.max_source_pixels,
             },
-        });
+        })
+        .with_studio(Studio::new(
+            scheduler.clone(),
+            Arc::new(Fonts::new(read_fonts(&config.making.fonts_dir)?)),
+            Arc::new(UploadedPictures::new(scheduler.clone(), limits.clone())),
+            RemoteClient::new(config.remote.fetch_settings()?)?,
+            limits.clone(),
+            StudioLimits {
+                max_pictures: config.making.max_pictures,
+                max_pixels: config.making.max_pixels,
+                max_file_bytes: config.http.max_upload_bytes,
+            },
+        ));
         let delivery = Delivery::new(
             catalog.clone(),
             blobs.clone(),
@@ -449,6 +486,10 @@ impl App {
 
     /// Serves until the process is told to stop, then finishes what was begun.
     pub async fn run(self) -> Result<(), AppError> {
+        if let Some((certificate, key)) = &self.config.http.tls {
+            // Before anything is made or printed.
+            Certificate::open(certificate, key)?;
+        }
         let address = self.config.http.listen;
         let listener = TcpListener::bind(address).await.map_err(|error| AppError::Listen { address, error })?;
         let found = demo::find_or_create(self.catalog.as_ref()).await?;
@@ -464,12 +505,18 @@ impl App {
             Some(backup) => println!("blobs: {}, copies: {}", self.blobs.kind(), backup.copies().kind()),
             None => println!("blobs: {}", self.blobs.kind()),
         }
-        println!("listening on http://{address}");
+        let scheme = if self.config.http.tls.is_some() { "https" } else { "http" };
+        println!("listening on {scheme}://{address}");
         self.serve_on(listener, stop_signal()).await
     }
 
     /// Serves a listener and runs jobs until `stop` is done, then finishes what was begun.
     pub async fn serve_on(self, listener: TcpListener, stop: impl Future<Output = ()>) -> Result<(), AppError> {
+        let certificate = match &self.config.http.tls {
+            None => None,
+            Some((certificate, key)) => Some(Arc::new(Certificate::open(certificate, key)?)),
+        };
+        let watcher = certificate.clone().map(|certificate| tokio::spawn(certificate.watch()));
         let (stop_jobs, jobs_stopped) = watch::channel(false);
         let jobs = tokio::spawn({
             let worker = self.worker.clone();
@@ -483,8 +530,8 @@ impl App {
             self.uploads.clone(),
         ));
         let deliver = self.state.deliver.clone();
-        let served =
-            serve(listener, router(self.state), deliver, ConnectionLimits { grace: GRACE, ..Default::default() }, stop);
+        let limits = ConnectionLimits { grace: GRACE, ..Default::default() };
+        let served = serve_with(listener, router(self.state), deliver, limits, certificate, stop);
         let result = served.await.map_err(AppError::Serve);
         tracing::info!("stopping");
         stop_jobs.send_replace(true);
@@ -496,6 +543,9 @@ impl App {
         self.deriver.settle().await;
         sweeper.abort();
         tidier.abort();
+        if let Some(watcher) = watcher {
+            watcher.abort();
+        }
         if let Err(error) = self.keeper.record_uses().await {
             tracing::warn!(error = %error, "uses of derived pictures could not be recorded");
         }

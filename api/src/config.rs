@@ -76,6 +76,8 @@ pub struct HttpConfig {
     pub listen: SocketAddr,
     /// Start of every address in answers, without a slash at the end.
     pub public_base_url: String,
+    /// Certificate and key, where the server speaks https.
+    pub tls: Option<(PathBuf, PathBuf)>,
     pub max_upload_bytes: u64,
     pub request_timeout: Duration,
     /// Whether parameter signatures of version 1 are accepted.
@@ -146,10 +148,20 @@ pub struct Config {
     pub render: RenderConfig,
     pub scheduler: SchedulerConfig,
     pub cache: CacheConfig,
+    pub making: MakingConfig,
     pub remote: RemoteConfig,
     pub jobs: JobsConfig,
     pub log: LogConfig,
     settings: Settings,
+}
+
+/// Texts, sprites and animations.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MakingConfig {
+    /// Folder of further fonts; empty where there is none.
+    pub fonts_dir: PathBuf,
+    pub max_pictures: usize,
+    pub max_pixels: u64,
 }
 
 impl Config {
@@ -187,6 +199,7 @@ impl Config {
             http: HttpConfig {
                 listen,
                 public_base_url: public_base_url(&settings, listen)?,
+                tls: tls(&settings)?,
                 max_upload_bytes,
                 request_timeout: Duration::from_secs(settings.parse("request_timeout_s", "a number of seconds")?),
                 accept_signature_v1: settings.parse("accept_signature_v1", "true or false")?,
@@ -223,6 +236,11 @@ impl Config {
                 provisional_max_age: Duration::from_secs(
                     settings.parse("provisional_max_age_s", "a number of seconds")?,
                 ),
+            },
+            making: MakingConfig {
+                fonts_dir: PathBuf::from(settings.text("fonts_dir")),
+                max_pictures: settings.parse("max_composed_images", "a number of pictures")?,
+                max_pixels: megapixels(&settings, "max_composed_megapixels")?,
             },
             remote: RemoteConfig::read(&settings)?,
             jobs: JobsConfig {
@@ -304,15 +322,25 @@ fn catalog(settings: &Settings, data_dir: &Path) -> Result<CatalogConfig, Config
     }
 }
 
+fn tls(settings: &Settings) -> Result<Option<(PathBuf, PathBuf)>, ConfigError> {
+    match (settings.text("tls_certificate"), settings.text("tls_key")) {
+        ("", "") => Ok(None),
+        ("", _) => Err(settings.invalid("tls_certificate", "must be given where tls_key is")),
+        (_, "") => Err(settings.invalid("tls_key", "must be given where tls_certificate is")),
+        (certificate, key) => Ok(Some((PathBuf::from(certificate), PathBuf::from(key)))),
+    }
+}
+
 fn public_base_url(settings: &Settings, listen: SocketAddr) -> Result<String, ConfigError> {
     let text = settings.text("public_base_url").trim_end_matches('/');
     if text.is_empty() {
         // An unspecified address is where the server listens, not where a client would go. A loopback one is kept as it
         // is: `localhost` may lead a client to the other protocol's loopback, where nobody listens.
+        let scheme = if settings.text("tls_certificate").is_empty() { "http" } else { "https" };
         return Ok(if listen.ip().is_unspecified() {
-            format!("http://localhost:{}", listen.port())
+            format!("{scheme}://localhost:{}", listen.port())
         } else {
-            format!("http://{listen}")
+            format!("{scheme}://{listen}")
         });
     }
     let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));

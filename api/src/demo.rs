@@ -71,16 +71,23 @@ pub async fn load_samples(demo: &Demo, uploads: &UploadService) -> Result<(), St
     Ok(())
 }
 
+/// What an SDK needs to use a cloud, as the value of `CLOUDINARY_URL`. Addresses of pictures are made from `cname` over
+/// http, and from `secure_distribution` over https.
+pub fn sdk_url(cloud: &Cloud, key: &ApiKey, base_url: &str) -> String {
+    let (scheme, host) = base_url.split_once("://").unwrap_or(("http", base_url));
+    let pictures = match scheme {
+        "https" => format!("secure=true&secure_distribution={host}"),
+        _ => format!("cname={host}"),
+    };
+    let (key, secret) = (&key.key, key.secret.expose());
+    format!("cloudinary://{key}:{secret}@{}?upload_prefix={base_url}&{pictures}", cloud.name)
+}
+
 /// What a person sees at the start: how to reach the cloud with an SDK, and pictures to click on.
 pub fn greeting(demo: &Demo, base_url: &str) -> String {
-    let host = base_url.split_once("://").map_or(base_url, |(_, host)| host);
     let cloud = demo.cloud.name.as_str();
     let url = |transformation: &str, file: &str| format!("  {base_url}/{cloud}/image/upload/{transformation}{file}\n");
-    let mut text = format!(
-        "CLOUDINARY_URL=cloudinary://{}:{}@{cloud}?upload_prefix={base_url}&cname={host}\n\nPictures:\n",
-        demo.key.key,
-        demo.key.secret.expose()
-    );
+    let mut text = format!("CLOUDINARY_URL={}\n\nPictures:\n", sdk_url(&demo.cloud, &demo.key, base_url));
     text += &url(&format!("{HEADLINE}/"), "astronaut.jpg");
     text += &url("c_fill,w_300,h_300/r_max/", "chelsea.png");
     text += &url("c_thumb,g_face,w_200,h_200/r_30,bo_4px_solid_rgb:b8864b/", "astronaut.png");

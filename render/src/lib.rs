@@ -23,6 +23,7 @@ pub mod pipeline;
 pub mod plan;
 pub mod planes;
 pub mod pool;
+pub mod text;
 
 pub use error::{Error, Result};
 pub use limits::Limits;

@@ -103,6 +103,8 @@ fn config(address: SocketAddr) -> Result<Config, String> {
     let given = [
         ("listen", address.to_string()),
         ("public_base_url", format!("http://{address}")),
+        ("tls_certificate", String::new()),
+        ("tls_key", String::new()),
         ("catalog", "sqlite".to_owned()),
         ("storage", "folder".to_owned()),
         ("backup", "none".to_owned()),
@@ -115,10 +117,8 @@ fn config(address: SocketAddr) -> Result<Config, String> {
 /// What an SDK reads from its environment.
 fn variables(demo: &Demo, base: &str) -> Vec<(&'static str, String)> {
     let (key, secret) = (demo.key.key.clone(), demo.key.secret.expose().to_owned());
-    let host = base.trim_start_matches("http://");
-    let url = format!("cloudinary://{key}:{secret}@{}?upload_prefix={base}&cname={host}", demo.cloud.name);
     vec![
-        ("CLOUDINARY_URL", url),
+        ("CLOUDINARY_URL", demo::sdk_url(&demo.cloud, &demo.key, base)),
         ("CLOUDINARY_CLOUD_NAME", demo.cloud.name.as_str().to_owned()),
         ("CLOUDINARY_API_KEY", key),
         ("CLOUDINARY_API_SECRET", secret),

@@ -3,6 +3,7 @@
 use super::{configured, load, print, runtime};
 use crate::app;
 use crate::config::Config;
+use crate::demo;
 use crate::domain::{ApiKey, Cloud};
 use crate::service::call::ApiError;
 use crate::service::library::{CloudSettings, FolderMode};
@@ -11,7 +12,7 @@ use crate::service::tenants::{NamedKey, Tenants, cloud_name};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 const SETTINGS: &str = "Any of: folder_mode=fixed|dynamic, strict_transformations=true|false, backup=true|false, \
-     notification_urls=URL,URL, max_storage_bytes=N, max_assets=N; nothing behind = means no limit, or none";
+     notification_urls=URL,URL, max_storage_bytes=N, max_assets=N, auth_token_key=HEX; nothing behind = means no limit, or none";
 
 pub(super) fn commands() -> [Command; 3] {
     let cloud = || Arg::new("cloud-name").value_name("CLOUD").required(true).help("Name or id of the cloud");
@@ -86,12 +87,8 @@ async fn find(tenants: &Tenants, flags: &ArgMatches) -> Result<Cloud, ApiError> 
     tenants.find(text).await?.ok_or_else(|| ApiError::NotFound(format!("there is no cloud {text}")))
 }
 
-/// What an SDK needs to use a cloud.
 fn sdk_url(config: &Config, cloud: &Cloud, key: &ApiKey) -> String {
-    let base = &config.http.public_base_url;
-    let host = base.split_once("://").map_or(base.as_str(), |(_, host)| host);
-    let (key, secret) = (&key.key, key.secret.expose());
-    format!("CLOUDINARY_URL=cloudinary://{key}:{secret}@{}?upload_prefix={base}&cname={host}", cloud.name)
+    format!("CLOUDINARY_URL={}", demo::sdk_url(cloud, key, &config.http.public_base_url))
 }
 
 async fn clouds(tenants: &Tenants, config: &Config, action: &str, flags: &ArgMatches) -> Result<Vec<String>, ApiError> {
@@ -135,7 +132,7 @@ fn described(cloud: &Cloud, settings: &CloudSettings) -> String {
     let limit = |limit: Option<u64>| limit.map(|limit| limit.to_string()).unwrap_or_default();
     format!(
         "{} ({}): folder_mode={} strict_transformations={} backup={} notification_urls={} max_storage_bytes={} \
-         max_assets={}",
+         max_assets={} auth_token_key={}",
         cloud.name,
         cloud.id,
         settings.folder_mode.as_str(),
@@ -144,6 +141,7 @@ fn described(cloud: &Cloud, settings: &CloudSettings) -> String {
         settings.notification_urls.join(","),
         limit(settings.max_storage_bytes),
         limit(settings.max_assets),
+        if settings.auth_token_key.is_some() { "(set)" } else { "" },
     )
 }
 
@@ -175,6 +173,13 @@ fn assign(settings: &mut CloudSettings, assignment: &str) -> Result<(), String> 
         }
         "max_storage_bytes" => settings.max_storage_bytes = limit()?,
         "max_assets" => settings.max_assets = limit()?,
+        "auth_token_key" => {
+            let well_formed = value.len() % 2 == 0 && value.bytes().all(|byte| byte.is_ascii_hexdigit());
+            if !well_formed {
+                return Err(wrong("an even number of hexadecimal digits, or nothing"));
+            }
+            settings.auth_token_key = Some(value.to_owned()).filter(|key| !key.is_empty());
+        }
         _ => return Err(format!("{name} is no setting of a cloud. {SETTINGS}")),
     }
     Ok(())

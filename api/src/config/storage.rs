@@ -171,7 +171,6 @@ mod tests {
             ("storage", "tape"),
             ("s3_bucket", ""),
             ("s3_bucket", "a b"),
-            ("s3_bucket", "pictures-{cloud}"),
             ("s3_prefix", "../x"),
             ("s3_endpoint", "s3.example.com"),
             ("s3_endpoint", "https://id:secret@s3.example.com"),

@@ -30,6 +30,12 @@ const fn key(name: &'static str, default: &'static str, help: &'static str) -> K
 pub const KEYS: &[Key] = &[
     key("data_dir", "./tintype-data", "Folder of originals, derivatives and the embedded catalog."),
     key("listen", "127.0.0.1:8080", "Address and port of the server."),
+    key(
+        "tls_certificate",
+        "",
+        "File of the certificate and its chain, as PEM: the server then speaks https. It is read again when it changes.",
+    ),
+    key("tls_key", "", "File of the certificate's private key, as PEM."),
     Key {
         name: "catalog",
         default: "sqlite",
@@ -140,6 +146,13 @@ pub const KEYS: &[Key] = &[
         "true",
         "Whether upload signatures of version 1 are accepted; old SDKs need it, but it permits smuggled parameters.",
     ),
+    key(
+        "fonts_dir",
+        "",
+        "Folder of further fonts for texts (ttf, otf, ttc). Default: none but the embedded Arimo, also called Arial.",
+    ),
+    key("max_composed_images", "500", "Most pictures of one sprite or animation."),
+    key("max_composed_megapixels", "50", "Most pixels of all pictures of one sprite or animation together."),
     key(
         "remote_allow",
         "",

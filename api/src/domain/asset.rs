@@ -220,6 +220,27 @@ pub struct Moderation {
     pub updated_at: i64,
 }
 
+/// What a picture that the server composed consists of.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct MadeOf {
+    /// The transformation of the call, as its addresses spell it.
+    pub transformation: String,
+    /// Start of the names of a sprite's classes.
+    pub prefix: String,
+    /// Where each picture of a sprite lies; empty for animations.
+    pub places: Vec<SpritePlace>,
+}
+
+/// One picture of a sprite, in pixels.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpritePlace {
+    pub name: String,
+    pub width: u32,
+    pub height: u32,
+    pub x: u32,
+    pub y: u32,
+}
+
 /// What is known of an asset and seldom asked for.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -243,6 +264,9 @@ pub struct AssetDetails {
     /// What a prober found in a video or sound file, by name in answers.
     #[serde(skip_serializing_if = "serde_json::Map::is_empty")]
     pub video: serde_json::Map<String, serde_json::Value>,
+    /// What a sprite or an animation was made of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub made_of: Option<MadeOf>,
     /// Pages or frames of the file; zero counts as one.
     pub pages: u32,
     /// When single aspects changed, in Unix microseconds, by their name in answers: `tags_updated_at`.

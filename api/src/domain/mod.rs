@@ -10,8 +10,8 @@ mod usage;
 
 pub use account::{ApiKey, Cloud, CloudName, Secret};
 pub use asset::{
-    AccessMode, Asset, AssetDetails, AssetKey, AssetVersion, DeliveryType, Metadata, Moderation, NewAsset, Orientation,
-    PixelSize, PublicId, Region, ResourceType,
+    AccessMode, Asset, AssetDetails, AssetKey, AssetVersion, DeliveryType, MadeOf, Metadata, Moderation, NewAsset,
+    Orientation, PixelSize, PublicId, Region, ResourceType, SpritePlace,
 };
 pub use derived::{Derived, DerivedKey};
 pub use ids::{AssetId, BlobKey, CloudId, JobId, VersionId};

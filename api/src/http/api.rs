@@ -191,9 +191,10 @@ async fn action_call(
         ["tags"] => library.change_tags(caller, kind, params).await?,
         ["context"] => library.change_context(caller, kind, params).await?,
         ["metadata"] => library.change_metadata(caller, kind, params).await?,
-        [name @ ("text" | "sprite" | "multi" | "explode")] => {
-            return Err(HttpError::bad_request(format!("{name} is not supported by this server yet")));
-        }
+        ["text"] if root == "image" => library.make_text(caller, params).await?,
+        ["sprite"] if root == "image" => library.make_sprite(caller, params).await?,
+        ["multi"] if root == "image" => library.make_multi(caller, params).await?,
+        ["explode"] if root == "image" => library.explode(caller, params).await?,
         _ => return Err(unknown(&parts.method, path)),
     };
     Ok(value)
@@ -395,6 +396,12 @@ async fn resources(
         ("POST", [kind_text @ ("image" | "video" | "raw"), delivery_type, "restore"]) => {
             let typed = Some((kind(kind_text)?, call::delivery_type(delivery_type)?));
             library.restore(caller, typed, params).await?
+        }
+        ("POST", [kind_text @ ("image" | "video" | "raw"), "publish_resources"]) => {
+            library.publish(caller, kind(kind_text)?, params).await?
+        }
+        ("POST", [kind_text @ ("image" | "video" | "raw"), delivery_type, "update_access_mode"]) => {
+            library.update_access_mode(caller, kind(kind_text)?, call::delivery_type(delivery_type)?, params).await?
         }
         ("GET", [kind @ ("image" | "video" | "raw"), delivery_type, id @ ..]) => {
             let asset = library.asset(&asset_key(caller, kind, delivery_type, id)?).await?;

@@ -5,7 +5,7 @@ use super::error::HttpError;
 use super::response::{Conditions, joined, respond};
 use crate::service::deliver_types::DeliveryRequest;
 use axum::body::Body;
-use axum::http::header::{ACCEPT, ALLOW, HOST};
+use axum::http::header::{ACCEPT, ALLOW, COOKIE, HOST};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, Response, StatusCode};
 
@@ -41,6 +41,7 @@ async fn try_deliver(state: &HttpState, parts: &Parts) -> Result<Response<Body>,
         query: query.map(str::to_owned),
         host: joined(&parts.headers, &HOST).or_else(|| parts.uri.host().map(str::to_owned)),
         accept: joined(&parts.headers, &ACCEPT),
+        cookie: joined(&parts.headers, &COOKIE),
         head: conditions.head,
     };
     let answer = tokio::time::timeout(state.request_timeout, state.deliver.deliver(request))

@@ -15,6 +15,7 @@ pub mod provisioning;
 pub mod rate;
 pub mod response;
 pub mod serve;
+pub mod tls;
 pub mod upload;
 
 use crate::auth::signature::SignaturePolicy;

@@ -1,6 +1,7 @@
-//! The listener: connections under limits, and an orderly end. Every connection begins in the express lane.
+//! The listener: connections under limits, and an orderly end. Every connection without TLS begins in the express lane.
 
 use super::express::{self, Next, Reread};
+use super::tls::Certificate;
 use crate::service::deliver_types::Deliver;
 use axum::Router;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -10,6 +11,7 @@ use std::future::Future;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
@@ -48,6 +50,18 @@ pub async fn serve(
     limits: ConnectionLimits,
     stop: impl Future<Output = ()>,
 ) -> io::Result<()> {
+    serve_with(listener, router, deliver, limits, None, stop).await
+}
+
+/// The same, with TLS on every connection where there is a certificate.
+pub async fn serve_with(
+    listener: TcpListener,
+    router: Router,
+    deliver: Arc<dyn Deliver>,
+    limits: ConnectionLimits,
+    certificate: Option<Arc<Certificate>>,
+    stop: impl Future<Output = ()>,
+) -> io::Result<()> {
     let slots = Arc::new(Semaphore::new(limits.connections.max(1)));
     let (stopping, stopped) = watch::channel(false);
     let mut connections = JoinSet::new();
@@ -68,8 +82,12 @@ pub async fn serve(
             }
         };
         let (router, deliver, stopped) = (router.clone(), deliver.clone(), stopped.clone());
+        let certificate = certificate.clone();
         connections.spawn(async move {
-            connection(stream, router, deliver, limits, stopped).await;
+            match certificate {
+                None => connection(stream, router, deliver, limits, stopped).await,
+                Some(certificate) => sealed(stream, &certificate, router, limits, stopped).await,
+            }
             drop(permit);
         });
     }
@@ -107,6 +125,34 @@ async fn connection(
             return;
         }
     };
+    ordinary(Reread::new(before, stream), router, limits, stopped).await;
+}
+
+/// A connection with TLS.
+async fn sealed(
+    stream: TcpStream,
+    certificate: &Certificate,
+    router: Router,
+    limits: ConnectionLimits,
+    stopped: watch::Receiver<bool>,
+) {
+    let accepted = tokio::select! {
+        accepted = certificate.accept(stream) => accepted,
+        () = told(stopped.clone()) => return,
+    };
+    match accepted {
+        Ok(stream) => ordinary(stream, router, limits, stopped).await,
+        Err(error) => tracing::debug!(error = %error, "a handshake failed"),
+    }
+}
+
+/// Requests one after the other, or beside each other over HTTP/2.
+async fn ordinary(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    router: Router,
+    limits: ConnectionLimits,
+    stopped: watch::Receiver<bool>,
+) {
     let mut builder = Builder::new(TokioExecutor::new());
     builder
         .http1()
@@ -121,7 +167,7 @@ async fn connection(
         .max_concurrent_streams(128)
         .keep_alive_interval(limits.head_timeout)
         .keep_alive_timeout(limits.head_timeout);
-    let served = builder.serve_connection(TokioIo::new(Reread::new(before, stream)), TowerToHyperService::new(router));
+    let served = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
     let mut served = std::pin::pin!(served);
     let result = tokio::select! {
         result = served.as_mut() => result,

@@ -1,6 +1,7 @@
 //! Delivery: from an address to an original or a derived picture.
 
 use super::call::ApiError;
+use super::deliver_made;
 use super::deliver_types::{
     CachePolicy, ContentFacts, Deliver, DeliveryAnswer, DeliveryBody, DeliveryError, DeliveryRequest, FileFacts,
     KeptAnswer, StageTiming, StoredBody, VaryOn,
@@ -13,7 +14,7 @@ use super::media_type;
 use super::meter::Meter;
 use super::rules;
 use super::upgrade::{First, Upgrades};
-use crate::auth::signature;
+use crate::auth::{signature, token};
 use crate::cache::{Epoch, UrlCache, UrlKey};
 use crate::catalog::Catalog;
 use crate::domain::{
@@ -212,14 +213,28 @@ impl Delivery {
         Err(DeliveryError::Unauthorized(format!("cloud_name {name} is disabled")))
     }
 
+    /// Whether the request brings a token of the cloud that opens its path. Tokens that are bound to a client's address
+    /// open nothing: behind a proxy nobody here knows it.
+    async fn has_token(&self, request: &DeliveryRequest, cloud: &Cloud) -> Result<bool, DeliveryError> {
+        let Some(given) = token::find(request.query.as_deref(), request.cookie.as_deref()) else { return Ok(false) };
+        let settings = self.library.recent_settings(cloud).await.map_err(from_api_error)?;
+        let Some(key) = settings.auth_token_key.as_deref().and_then(|key| hex::decode(key).ok()) else {
+            return Ok(false);
+        };
+        Ok(token::opens(given, &key, &request.path, None, Timestamp::now().unix_seconds()))
+    }
+
+    /// Refuses what is not for whoever asks. `has_token` stands for a signature, and for a rule that asks for a token.
     async fn authorize(
         &self,
         cloud: &Cloud,
         address: &Address,
         asset: &Asset,
         is_derived: bool,
+        has_token: bool,
     ) -> Result<(), DeliveryError> {
-        if !rules::is_open(asset, Timestamp::now()) {
+        let by_token = has_token && rules::takes_token(asset);
+        if !by_token && !rules::is_open(asset, Timestamp::now()) {
             return Err(DeliveryError::Unauthorized("ACL deny".into()));
         }
         let strict = is_derived
@@ -235,6 +250,8 @@ impl Delivery {
         };
         let Some(given) = &address.signature else {
             let why = if strict { "Transformation not allowed" } else { "deny or ACL failure" };
+            // A token is no proof that somebody with the secret wants this transformation.
+            let required = required && (strict || !has_token);
             return if required { Err(DeliveryError::Unauthorized(why.into())) } else { Ok(()) };
         };
         let keys = self.catalog.api_keys(&cloud.id).await.map_err(internal)?;
@@ -285,6 +302,32 @@ impl Deliver for Delivery {
 }
 
 impl Delivery {
+    pub(super) fn count_delivered(&self, cloud: &Cloud, bytes: u64) {
+        self.meter.delivered(&cloud.id, bytes);
+    }
+
+    pub(super) fn blobs(&self) -> Arc<dyn BlobStore> {
+        self.store.clone()
+    }
+
+    /// Address of something that was made, as its style sheet names it.
+    pub(super) fn made_url(&self, cloud: &Cloud, asset: &Asset, transformation: &str) -> String {
+        let base = &self.library.parts().public_base_url;
+        let (kind, delivery_type, id) =
+            (asset.key.resource_type, asset.key.delivery_type, asset.key.public_id.as_str());
+        let (kind, delivery_type) = (kind.as_str(), delivery_type.as_str());
+        let path = language::build_path(
+            cloud.name.as_str(),
+            kind,
+            delivery_type,
+            transformation,
+            asset.version,
+            id,
+            Some(&asset.format),
+        );
+        format!("{base}{path}")
+    }
+
     /// The answer by what the catalog says now.
     async fn answer(&self, request: &DeliveryRequest, url_key: &UrlKey) -> Result<DeliveryAnswer, Miss> {
         let accept = accept_class(request.accept.as_deref());
@@ -292,6 +335,13 @@ impl Delivery {
         let pass = self.gate.enter().ok_or(DeliveryError::Busy { retry_after: self.settings.retry_after })?;
         let (cloud, address) = self.address(&request.path).await?;
         let epoch = self.cache.epochs().current(&cloud.id);
+        if deliver_made::is_made(&address) {
+            let asset = find_asset(self.catalog.as_ref(), &cloud, &address).await?;
+            self.authorize(&cloud, &address, &asset, false, false).await?;
+            drop(pass);
+            let lookup = StageTiming { stage: "lookup", duration: started.elapsed(), description: None };
+            return Ok(self.made(&cloud, &address, &asset, lookup, self.settings.unversioned_max_age)?);
+        }
         let text = self.library.expand(&cloud.id, &address.transformation).await.map_err(from_api_error)?;
         let transformation = language::parse(&text, self.deriver.limits());
         let transformation = Arc::new(transformation.map_err(DeliveryError::from)?);
@@ -299,7 +349,8 @@ impl Delivery {
         let is_image = asset.key.resource_type == ResourceType::Image;
         let extension = if is_image { extension_format(&address, &asset)? } else { None };
         let original = Deriver::is_original(&transformation, &asset, extension);
-        self.authorize(&cloud, &address, &asset, !original).await?;
+        let has_token = self.has_token(request, &cloud).await?;
+        self.authorize(&cloud, &address, &asset, !original, has_token).await?;
         if !is_image {
             only_as_it_is(&address, &asset, original)?;
         }
@@ -312,7 +363,8 @@ impl Delivery {
             None => CachePolicy::Revalidate { max_age: self.settings.unversioned_max_age },
         };
         // What opens and shuts by the clock is asked for again every time.
-        let timed = !asset.details.access_control.is_empty();
+        // What a token opened must not be kept for those who bring none.
+        let timed = has_token || !asset.details.access_control.is_empty();
         let cache = if timed { CachePolicy::Revalidate { max_age: Duration::ZERO } } else { cache };
         let original_facts = FileFacts {
             width: asset.upright_size.width,

@@ -19,6 +19,8 @@ pub struct DeliveryRequest {
     pub host: Option<String>,
     /// Value of `Accept`; several headers are joined with commas.
     pub accept: Option<String>,
+    /// Value of `Cookie`.
+    pub cookie: Option<String>,
     /// True for HEAD: the answer's body will not be read.
     pub head: bool,
 }

@@ -10,8 +10,13 @@ pub fn is_open(asset: &Asset, now: Timestamp) -> bool {
     rules.is_empty() || rules.iter().any(|rule| holds(rule, now))
 }
 
+/// Whether a token opens the asset, by one of its rules.
+pub fn takes_token(asset: &Asset) -> bool {
+    asset.details.access_control.iter().any(|rule| rule["access_type"] == "token")
+}
+
 fn holds(rule: &Value, now: Timestamp) -> bool {
-    // Tokens are not built: a rule that asks for one keeps the asset shut.
+    // A rule that asks for a token keeps the asset shut to whoever brings none.
     rule["access_type"] == "anonymous"
         && bound(rule, "start").is_none_or(|start| start.is_some_and(|start| start <= now))
         && bound(rule, "end").is_none_or(|end| end.is_some_and(|end| now < end))

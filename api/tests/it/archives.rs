@@ -219,12 +219,6 @@ async fn archives_are_refused_clearly() {
         let (got, answer) = create(&app, kind, &params).await;
         assert_eq!((got, message(&answer)), (status, text));
     }
-    for name in ["text", "sprite", "multi", "explode"] {
-        let auth = app.credentials();
-        let (status, answer) =
-            app.post(&format!("/image/{name}"), &[("tag", "cat")], None, &[("authorization", &auth)]).await;
-        assert_eq!((status, message(&answer)), (400, format!("{name} is not supported by this server yet").as_str()));
-    }
     let (status, _) = create(&app, "image", &[("tags[]", "cat"), ("transformations", "w_-3")]).await;
     assert_eq!(status, 400);
     // Rendering fails only once the archive is being written: nothing of it is kept.

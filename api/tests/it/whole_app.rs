@@ -23,6 +23,7 @@ use tintype_api::http::router;
 use tintype_api::http::serve::{ConnectionLimits, serve};
 use tintype_api::import::Importer;
 use tintype_api::service::access::Caller;
+use tintype_api::service::deliver_types::Deliver;
 use tintype_api::storage::{BlobStore, MemoryStore, path_of};
 use tintype_render::choice::Choice;
 use tower::ServiceExt;
@@ -215,6 +216,11 @@ impl WholeApp {
     pub fn listen_on(&self, listener: tokio::net::TcpListener) {
         let (router, deliver) = (self.router.clone(), self.app.state().deliver);
         tokio::spawn(serve(listener, router, deliver, ConnectionLimits::default(), std::future::pending()));
+    }
+
+    /// What a listener needs.
+    pub fn parts(&self) -> (Router, Arc<dyn Deliver>) {
+        (self.router.clone(), self.app.state().deliver)
     }
 
     /// Imports into the demo cloud, with what this server may fetch.

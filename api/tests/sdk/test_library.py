@@ -12,6 +12,7 @@ import cloudinary.api
 import cloudinary.exceptions
 import cloudinary.uploader
 import urllib3
+from making import Making
 from test_python_sdk import SECOND_CATALOG, ServerCase
 
 S3 = os.environ.get("TINTYPE_TEST_S3")
@@ -246,30 +247,36 @@ class mock_any:
         return True
 
 
-class LibrarySqlite(Library, unittest.TestCase):
+def in_bucket(server):
+    """Puts a server's blobs into a bucket of its own."""
+    if "TINTYPE_STORAGE" in server.environment:
+        return
+    bucket = f"sdk-{uuid.uuid4().hex[:12]}"
+    # The server program of the tests checks no signatures.
+    made = urllib3.PoolManager().request("PUT", f"{S3}/{bucket}", timeout=20)
+    assert made.status == 200, made.data
+    server.environment |= {
+        "TINTYPE_STORAGE": "s3",
+        "TINTYPE_S3_ENDPOINT": S3,
+        "TINTYPE_S3_BUCKET": bucket,
+        "TINTYPE_S3_REGION": "us-east-1",
+        "TINTYPE_S3_ACCESS_KEY_ID": "test",
+        "TINTYPE_S3_SECRET_ACCESS_KEY": "test",
+        "TINTYPE_S3_PATH_STYLE": "true",
+    }
+
+
+class LibrarySqlite(Library, Making, unittest.TestCase):
     """SQLite and a folder."""
 
 
 @unittest.skipUnless(SECOND_CATALOG and S3, "TINTYPE_TEST_POSTGRES and TINTYPE_TEST_S3 are not set")
-class LibraryPostgresS3(Library, unittest.TestCase):
+class LibraryPostgresS3(Library, Making, unittest.TestCase):
     """PostgreSQL and a bucket of its own."""
 
     on_postgres = True
 
     @classmethod
     def start_server(cls):
-        if "TINTYPE_STORAGE" not in cls.server.environment:
-            bucket = f"sdk-{uuid.uuid4().hex[:12]}"
-            # The server program of the tests checks no signatures.
-            made = urllib3.PoolManager().request("PUT", f"{S3}/{bucket}", timeout=20)
-            assert made.status == 200, made.data
-            cls.server.environment |= {
-                "TINTYPE_STORAGE": "s3",
-                "TINTYPE_S3_ENDPOINT": S3,
-                "TINTYPE_S3_BUCKET": bucket,
-                "TINTYPE_S3_REGION": "us-east-1",
-                "TINTYPE_S3_ACCESS_KEY_ID": "test",
-                "TINTYPE_S3_SECRET_ACCESS_KEY": "test",
-                "TINTYPE_S3_PATH_STYLE": "true",
-            }
+        in_bucket(cls.server)
         super().start_server()

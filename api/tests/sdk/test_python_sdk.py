@@ -67,6 +67,7 @@ class ServerCase:
 
     renderer = "cpu"
     on_postgres = False
+    server_class = Server
 
     @classmethod
     def setUpClass(cls):
@@ -78,7 +79,7 @@ class ServerCase:
             database = Database(SECOND_CATALOG)
             cls.addClassCleanup(database.drop)
             catalog = database.url
-        cls.server = Server(cls.folder, cls.renderer, catalog)
+        cls.server = cls.server_class(cls.folder, cls.renderer, catalog)
         cls.addClassCleanup(cls.stop_server)
         cls.start_server()
         sources = cls.folder / "sources"
@@ -627,6 +628,7 @@ if __name__ == "__main__":
     # Its tests are found under the names that this program's own have.
     sys.modules["test_python_sdk"] = sys.modules["__main__"]
     from test_library import LibraryPostgresS3, LibrarySqlite  # noqa: E402, F401
+    from test_node_sdk import CommandLinePostgresS3, CommandLineSqlite, NodePostgresS3, NodeSqlite  # noqa: E402, F401
 
     signal.signal(signal.SIGTERM, interrupted)
     outcome = unittest.main(exit=False, verbosity=2).result

@@ -3,6 +3,7 @@
 //! Decoding is pulled by the caller, in bands of rows into buffers of its own; encoding takes a whole frame. Everything a
 //! decoder gives is straight 8-bit sRGB RGBA: profiles are applied, CMYK is converted, 16 bits are reduced to 8.
 
+mod animation;
 mod aom;
 mod avif;
 mod container;
@@ -16,6 +17,7 @@ mod png;
 pub mod quality;
 mod webp;
 
+pub use animation::{AnimationFormat, decode_gif, encode_animation};
 pub use container::{Container, sniff};
 pub use metadata::exif_fields;
 pub use planar::{PlaneReader, decode_planes, open_planes};

@@ -33,6 +33,9 @@ pub enum DeliveryType {
     Upload,
     Private,
     Authenticated,
+    Text,
+    Sprite,
+    Multi,
 }
 
 impl fmt::Display for DeliveryType {
@@ -41,26 +44,16 @@ impl fmt::Display for DeliveryType {
             DeliveryType::Upload => "upload",
             DeliveryType::Private => "private",
             DeliveryType::Authenticated => "authenticated",
+            DeliveryType::Text => "text",
+            DeliveryType::Sprite => "sprite",
+            DeliveryType::Multi => "multi",
         })
     }
 }
 
 /// Delivery types of the language that are not built.
-const OTHER_TYPES: &[&str] = &[
-    "fetch",
-    "list",
-    "sprite",
-    "multi",
-    "text",
-    "asset",
-    "facebook",
-    "twitter",
-    "twitter_name",
-    "gravatar",
-    "youtube",
-    "vimeo",
-    "dailymotion",
-];
+const OTHER_TYPES: &[&str] =
+    &["fetch", "list", "asset", "facebook", "twitter", "twitter_name", "gravatar", "youtube", "vimeo", "dailymotion"];
 
 /// The characters between `s--` and `--`: 8 or 32 of the URL-safe base64 alphabet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -252,6 +245,9 @@ fn kind(rest: &[&str]) -> Result<(ResourceType, DeliveryType, bool, usize), Addr
         Some("upload") => DeliveryType::Upload,
         Some("private") => DeliveryType::Private,
         Some("authenticated") => DeliveryType::Authenticated,
+        Some("text") => DeliveryType::Text,
+        Some("sprite") => DeliveryType::Sprite,
+        Some("multi") => DeliveryType::Multi,
         Some(other) if OTHER_TYPES.contains(&other) => return Err(AddressError::Type(other.to_owned())),
         // A folder that happens to be called like a kind of asset, under the root path.
         _ => return Ok((ResourceType::Image, DeliveryType::Upload, false, 0)),

@@ -128,7 +128,7 @@ pub static PARAMS: &[Row] = &[
     partial("l", "overlay", "public id of an image, `:` between folders; `text:…`, `fetch:…`, …", "l_folder:logo",
         "uploaded images in the one-component form only", values::overlay),
     full("o", "opacity", "0 to 100", "o_50", values::opacity),
-    partial("p", "prefix", "prefix of CSS classes of sprites", "p_icons", "accepted; there are no sprites yet", values::prefix),
+    partial("p", "prefix", "prefix of CSS classes of sprites", "p_icons", "classes of sprites only", values::prefix),
     none("pg", "page", "number, range or name of pages, frames, or layers", "pg_2"),
     partial("q", "quality", "1 to 100 with `:420` or `:444`; `auto[:best|good|eco|low][:sensitive]`", "q_auto:good",
         "no `sensitive`, no `jpegmini`, no `qmax`", values::quality),

@@ -107,6 +107,22 @@ pub(super) fn schemas() -> Map<String, Value> {
                 ("next_cursor", text()),
             ]),
         ),
+        (
+            "Sprite",
+            object(&[
+                ("public_id", text()),
+                ("version", integer()),
+                ("css_url", text()),
+                ("json_url", text()),
+                ("image_url", text()),
+                ("image_infos", anything()),
+            ]),
+        ),
+        ("Published", object(&[("published", list(anything())), ("failed", list(anything()))])),
+        (
+            "AccessModes",
+            object(&[("updated", list(anything())), ("failed", list(anything())), ("next_cursor", text())]),
+        ),
         ("Restored", json!({ "type": "object", "additionalProperties": anything() })),
         ("Related", object(&[("success", list(anything())), ("failed", list(anything()))])),
         ("Tags", page("tags", text())),

@@ -13,16 +13,22 @@ mod deletion;
 mod details;
 mod downloads;
 mod edit;
+mod explode;
 mod fields;
 mod folders;
 mod listing;
 mod long_names;
+mod made;
 mod mappings;
 mod metadata;
+mod multi;
 mod presets;
 mod profiles;
+mod publish;
 mod settings;
+mod sprite;
 pub mod tell;
+mod text;
 mod transformations;
 mod triggers;
 pub mod view;
@@ -30,6 +36,7 @@ pub mod view;
 use super::access::Caller;
 use super::call::{ApiError, Params};
 use super::pictures::Eager;
+use super::studio::Studio;
 use super::upload::Changed;
 use crate::catalog::Catalog;
 use crate::catalog::library::Library;
@@ -39,7 +46,7 @@ use crate::storage::BlobStore;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 pub use analysis::AnalysisRequest;
@@ -50,6 +57,7 @@ pub use long_names::components;
 pub use metadata::MetadataChange;
 pub use presets::{Preset, check_unsigned};
 pub use settings::{CloudSettings, FolderMode};
+pub use sprite::{sprite_css, sprite_json};
 pub use view::View;
 
 /// Answers calls about a cloud's library. Cheap to clone.
@@ -58,6 +66,8 @@ pub struct LibraryService {
     parts: Arc<Parts>,
     /// Settings that deliveries ask for, with the time at which they were read.
     recent: Arc<Mutex<HashMap<CloudId, Recent>>>,
+    /// Never set where no pictures are made.
+    studio: Arc<OnceLock<Studio>>,
 }
 
 /// Settings, and when they were read.
@@ -90,7 +100,13 @@ pub struct MediaLimits {
 
 impl LibraryService {
     pub fn new(parts: Parts) -> Self {
-        LibraryService { parts: Arc::new(parts), recent: Arc::default() }
+        LibraryService { parts: Arc::new(parts), recent: Arc::default(), studio: Arc::default() }
+    }
+
+    /// The same service, which also makes texts, sprites and animations. A second studio is ignored.
+    pub fn with_studio(self, studio: Studio) -> Self {
+        let _ = self.studio.set(studio);
+        self
     }
 
     pub fn parts(&self) -> &Parts {

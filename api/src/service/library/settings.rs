@@ -35,6 +35,8 @@ pub struct CloudSettings {
     pub strict_transformations: bool,
     /// Whether anyone may list the assets of a tag.
     pub client_lists: bool,
+    /// Key of the auth tokens of delivery, in hexadecimal; without one no token opens anything.
+    pub auth_token_key: Option<String>,
     /// Addresses that are told of every event.
     pub notification_urls: Vec<String>,
     /// Most bytes of originals and derived pictures; an upload that goes beyond is refused.
