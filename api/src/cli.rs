@@ -1,5 +1,5 @@
-//! The command line: `serve`, `dev`, `worker`, `jobs`, `eager`, `import`, `render`, `explain`, `doctor`, `bench`, `config`, `cloud`, `key`,
-//! `provision-key`.
+//! The command line: `serve`, `dev`, `worker`, `jobs`, `eager`, `import`, `verify`, `render`, `explain`, `doctor`, `bench`, `config`, `cloud`,
+//! `key`, `provision-key`.
 
 mod adapters;
 mod bench;
@@ -10,6 +10,7 @@ mod import;
 mod jobs;
 mod local;
 mod tenants;
+mod verify;
 
 use crate::app::{self, App, AppError};
 use crate::config::{Config, LogConfig, LogFormat, table};
@@ -30,6 +31,7 @@ pub fn main() -> ExitCode {
         Some(("jobs", arguments)) => jobs::jobs(arguments),
         Some(("eager", arguments)) => eager::eager(arguments),
         Some(("import", arguments)) => import::import(arguments),
+        Some(("verify", arguments)) => verify::verify(arguments),
         Some(("render", arguments)) => local::render(arguments),
         Some(("explain", arguments)) => explain::explain(arguments),
         Some(("doctor", flags)) => doctor(flags),
@@ -92,6 +94,7 @@ pub fn command() -> Command {
         .subcommand(jobs::command())
         .subcommand(eager::command())
         .subcommand(import::command())
+        .subcommand(verify::command())
         .subcommand(
             Command::new("render")
                 .about("Transform one local file")

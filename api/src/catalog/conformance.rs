@@ -5,6 +5,7 @@ mod assets;
 mod clouds;
 mod derived;
 mod eviction;
+mod inventory;
 mod jobs;
 mod library;
 mod persistence;
@@ -40,6 +41,7 @@ where
     search::run(&*catalog, &library).await;
     jobs::run(&*catalog, &library).await;
     tenants::run(&*catalog, &library).await;
+    inventory::run(&*catalog, &library).await;
 }
 
 /// A point in time that both catalogs must keep to the microsecond.

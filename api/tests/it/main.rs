@@ -31,5 +31,6 @@ mod sharing;
 mod signatures;
 mod storage;
 mod tenants;
+mod upkeep;
 mod upload;
 mod whole_app;
