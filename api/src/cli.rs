@@ -1,7 +1,8 @@
-//! The command line: `serve`, `dev`, `worker`, `jobs`, `eager`, `import`, `verify`, `render`, `explain`, `doctor`, `bench`, `config`, `cloud`,
-//! `key`, `provision-key`.
+//! The command line: `serve`, `dev`, `worker`, `jobs`, `eager`, `import`, `verify`, `backup`, `restore`, `render`, `explain`, `doctor`,
+//! `bench`, `config`, `cloud`, `key`, `provision-key`.
 
 mod adapters;
+mod backup;
 mod bench;
 mod dev;
 mod eager;
@@ -32,6 +33,8 @@ pub fn main() -> ExitCode {
         Some(("eager", arguments)) => eager::eager(arguments),
         Some(("import", arguments)) => import::import(arguments),
         Some(("verify", arguments)) => verify::verify(arguments),
+        Some(("backup", arguments)) => backup::backup(arguments),
+        Some(("restore", arguments)) => backup::restore(arguments),
         Some(("render", arguments)) => local::render(arguments),
         Some(("explain", arguments)) => explain::explain(arguments),
         Some(("doctor", flags)) => doctor(flags),
@@ -95,6 +98,8 @@ pub fn command() -> Command {
         .subcommand(eager::command())
         .subcommand(import::command())
         .subcommand(verify::command())
+        .subcommand(backup::backup_command())
+        .subcommand(backup::restore_command())
         .subcommand(
             Command::new("render")
                 .about("Transform one local file")

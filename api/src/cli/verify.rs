@@ -85,7 +85,7 @@ async fn run(config: &Config, options: VerifyOptions, json: bool) -> Result<Tota
     verifier.run(options, &mut tell).await.map_err(|error| error.to_string())
 }
 
-fn sentence(finding: &Finding) -> String {
+pub(super) fn sentence(finding: &Finding) -> String {
     let Finding { problem, of, cloud, name, blob, removed } = finding;
     let what = if name.is_empty() { format!("{of} {blob}") } else { format!("{of} {cloud}/{name} (blob {blob})") };
     let problem = match problem {
