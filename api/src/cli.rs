@@ -1,7 +1,8 @@
-//! The command line: `serve`, `dev`, `worker`, `jobs`, `eager`, `import`, `render`, `explain`, `doctor`, `bench`, `config`, `cloud`, `key`,
-//! `provision-key`.
+//! The command line: `serve`, `dev`, `worker`, `jobs`, `eager`, `import`, `verify`, `backup`, `restore`, `render`, `explain`, `doctor`,
+//! `bench`, `config`, `cloud`, `key`, `provision-key`.
 
 mod adapters;
+mod backup;
 mod bench;
 mod dev;
 mod eager;
@@ -10,6 +11,7 @@ mod import;
 mod jobs;
 mod local;
 mod tenants;
+mod verify;
 
 use crate::app::{self, App, AppError};
 use crate::config::{Config, LogConfig, LogFormat, table};
@@ -30,6 +32,9 @@ pub fn main() -> ExitCode {
         Some(("jobs", arguments)) => jobs::jobs(arguments),
         Some(("eager", arguments)) => eager::eager(arguments),
         Some(("import", arguments)) => import::import(arguments),
+        Some(("verify", arguments)) => verify::verify(arguments),
+        Some(("backup", arguments)) => backup::backup(arguments),
+        Some(("restore", arguments)) => backup::restore(arguments),
         Some(("render", arguments)) => local::render(arguments),
         Some(("explain", arguments)) => explain::explain(arguments),
         Some(("doctor", flags)) => doctor(flags),
@@ -92,6 +97,9 @@ pub fn command() -> Command {
         .subcommand(jobs::command())
         .subcommand(eager::command())
         .subcommand(import::command())
+        .subcommand(verify::command())
+        .subcommand(backup::backup_command())
+        .subcommand(backup::restore_command())
         .subcommand(
             Command::new("render")
                 .about("Transform one local file")

@@ -19,3 +19,4 @@ pub mod probe;
 pub mod search;
 pub mod service;
 pub mod storage;
+pub mod upkeep;

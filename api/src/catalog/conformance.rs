@@ -5,6 +5,8 @@ mod assets;
 mod clouds;
 mod derived;
 mod eviction;
+mod export;
+mod inventory;
 mod jobs;
 mod library;
 mod persistence;
@@ -20,6 +22,7 @@ use crate::domain::{
     DerivedKey, Moderation, NewAsset, Orientation, PixelSize, PublicId, ResourceType, Timestamp,
 };
 
+pub use export::{exported, import};
 pub use persistence::{Kept, check, fill};
 
 /// Runs the whole suite on an empty catalog.
@@ -40,6 +43,8 @@ where
     search::run(&*catalog, &library).await;
     jobs::run(&*catalog, &library).await;
     tenants::run(&*catalog, &library).await;
+    inventory::run(&*catalog, &library).await;
+    export::run(&*catalog, &library).await;
 }
 
 /// A point in time that both catalogs must keep to the microsecond.

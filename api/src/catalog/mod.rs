@@ -26,6 +26,11 @@ pub use error::CatalogError;
 /// Result of a catalog query.
 pub type Result<T> = std::result::Result<T, CatalogError>;
 
+/// Whether a catalog's check value was written with `key`: [`CatalogError::WrongKey`] when it was not.
+pub fn fits(key: &[u8; 32], key_check: &[u8]) -> Result<()> {
+    seal::Sealer::new(key).verify(key_check)
+}
+
 /// What became of an upload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PutOutcome {

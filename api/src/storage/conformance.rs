@@ -7,7 +7,7 @@ use bytes::Bytes;
 use rand::RngCore;
 
 use super::{BlobKey, BlobStore, StorageError};
-use crate::domain::CloudId;
+use crate::domain::{CloudId, Timestamp};
 
 /// Runs the whole suite on an empty store and leaves it empty.
 pub async fn run(store: Arc<dyn BlobStore>) {
@@ -20,6 +20,7 @@ pub async fn run(store: Arc<dyn BlobStore>) {
     listing_in_pages(&*store).await;
     given_keys(&*store).await;
     copies(&*store).await;
+    ages(&*store).await;
     many_deletions(&*store).await;
     store.remove_unfinished().await.unwrap();
     assert_eq!(all_keys(&*store).await, BTreeSet::new(), "every part cleans up");
@@ -169,6 +170,24 @@ async fn copies(store: &dyn BlobStore) {
     store.delete(&from).await.unwrap();
     assert!(store.read(&to).await.unwrap() == content, "a copy outlives its original");
     store.delete(&to).await.unwrap();
+}
+
+/// A copy is as young as its name, however old its bytes are.
+async fn ages(store: &dyn BlobStore) {
+    let (from, to) = (BlobKey::random(), BlobKey::random());
+    assert_eq!(store.stored(&from).await.unwrap(), None);
+    let content = store_as(store, &from).await;
+    let first = store.stored(&from).await.unwrap().unwrap();
+    assert_eq!(first.bytes, content.len() as u64);
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    store.copy(&from, &to).await.unwrap();
+    let second = store.stored(&to).await.unwrap().unwrap();
+    if let Some((first, second)) = first.since.zip(second.since) {
+        assert!(first < second, "{first:?} {second:?}");
+        let now = Timestamp::now().unix_seconds();
+        assert!((now - second.unix_seconds()).abs() < 600, "{second:?} is about now");
+    }
+    store.delete_all(&[from, to]).await.unwrap();
 }
 
 async fn many_deletions(store: &dyn BlobStore) {

@@ -17,10 +17,11 @@ use bytes::Bytes;
 use futures::stream;
 
 use super::{
-    BlobKey, BlobReader, BlobStore, BlobWriter, Result, StorageError, checked_range,
+    BlobKey, BlobReader, BlobStore, BlobWriter, Result, StorageError, Stored, checked_range,
     folders::{Folders, Session},
     path_of,
 };
+use crate::domain::Timestamp;
 
 /// Bytes that one read of a stream asks for.
 const READ_CHUNK_BYTES: usize = 256 * 1024;
@@ -96,9 +97,17 @@ impl BlobStore for FsStore {
     }
 
     async fn size(&self, key: &BlobKey) -> Result<Option<u64>> {
+        Ok(self.stored(key).await?.map(|stored| stored.bytes))
+    }
+
+    /// The time of the last change of the file's names: a copy is a second name of a file that may be much older.
+    async fn stored(&self, key: &BlobKey) -> Result<Option<Stored>> {
+        use std::os::unix::fs::MetadataExt;
         let (path, key) = (self.path(key), key.clone());
         blocking("measure a blob", move || match fs::metadata(&path) {
-            Ok(metadata) => Ok(Some(metadata.len())),
+            Ok(metadata) => {
+                Ok(Some(Stored { bytes: metadata.len(), since: Some(Timestamp::from_unix_seconds(metadata.ctime())) }))
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(of_blob(error, &key, "measure")),
         })

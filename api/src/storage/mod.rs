@@ -19,7 +19,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 
 pub use crate::domain::BlobKey;
-use crate::domain::CloudId;
+use crate::domain::{CloudId, Timestamp};
 pub use backup::Backup;
 pub use error::StorageError;
 pub use fs::FsStore;
@@ -54,6 +54,14 @@ async fn transfer(mut reader: BlobReader, mut writer: Box<dyn BlobWriter>) -> Re
     writer.commit().await.map(drop)
 }
 
+/// What a store knows of a blob without reading it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stored {
+    pub bytes: u64,
+    /// Since when the store has had the blob under this key, or a little longer; `None` where it cannot tell.
+    pub since: Option<Timestamp>,
+}
+
 /// A store of immutable blobs.
 #[async_trait]
 pub trait BlobStore: Send + Sync {
@@ -80,6 +88,11 @@ pub trait BlobStore: Send + Sync {
 
     /// Bytes of the blob, `None` when there is no such blob.
     async fn size(&self, key: &BlobKey) -> Result<Option<u64>>;
+
+    /// Length and age of the blob, `None` when there is no such blob.
+    async fn stored(&self, key: &BlobKey) -> Result<Option<Stored>> {
+        Ok(self.size(key).await?.map(|bytes| Stored { bytes, since: None }))
+    }
 
     /// Removes the blob; one that is not there is no error.
     async fn delete(&self, key: &BlobKey) -> Result<()>;

@@ -1,5 +1,6 @@
 //! Both catalogs against the conformance suite, and what is particular to each.
 
+mod moving;
 mod notices;
 mod postgres;
 mod sqlite;

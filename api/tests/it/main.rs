@@ -34,5 +34,6 @@ mod signatures;
 mod storage;
 mod tenants;
 mod tls;
+mod upkeep;
 mod upload;
 mod whole_app;

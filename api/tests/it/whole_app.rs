@@ -8,7 +8,7 @@ use axum::http::{Method, Request};
 use http_body_util::BodyExt;
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -174,6 +174,11 @@ impl WholeApp {
             assert!(Instant::now() < until, "{} of {n} pictures were kept", derived.len());
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+    }
+
+    /// Where everything lies, for commands that run beside this server.
+    pub fn data_dir(&self) -> &Path {
+        &self.config.data_dir
     }
 
     /// Where a blob lies; only where blobs are in a folder.

@@ -11,6 +11,32 @@ use crate::domain::{BlobKey, Timestamp};
 /// Blobs that one statement takes.
 const CHUNK: usize = 500;
 
+/// Those of at most [`CHUNK`] blobs that rows name.
+async fn named(sql: &mut dyn Sql, keys: &[record::Value]) -> Result<BTreeSet<BlobKey>> {
+    let list = marks(keys.len());
+    let named = format!(
+        "SELECT blob FROM assets WHERE blob IN ({list}) UNION SELECT blob FROM derived WHERE blob IN ({list})
+         UNION SELECT blob FROM asset_versions WHERE blob IN ({list}) UNION SELECT blob FROM chunks WHERE blob IN ({list})"
+    );
+    let four_times: Vec<_> = std::iter::repeat_n(keys, 4).flatten().cloned().collect();
+    sql.query_once(&named, &four_times).await?.iter().map(record::read_blob).collect()
+}
+
+/// Those of some blobs that neither a row nor the garbage list names.
+pub(super) async fn unknown(sql: &mut dyn Sql, blobs: &[BlobKey]) -> Result<Vec<BlobKey>> {
+    let mut unknown = Vec::new();
+    for chunk in blobs.chunks(CHUNK) {
+        let keys: Vec<_> = chunk.iter().map(|blob| text(blob.as_str())).collect();
+        let mut known = named(sql, &keys).await?;
+        let listed = format!("SELECT blob FROM garbage WHERE blob IN ({})", marks(keys.len()));
+        for row in sql.query_once(&listed, &keys).await? {
+            known.insert(record::read_blob(&row)?);
+        }
+        unknown.extend(chunk.iter().filter(|blob| !known.contains(*blob)).cloned());
+    }
+    Ok(unknown)
+}
+
 /// Brings the garbage list in line with the rows, for the blobs that this transaction has touched: those that no row
 /// names are on it, the others are not. Returns the former. It is the last thing that a transaction does.
 ///
@@ -29,14 +55,7 @@ pub(super) async fn settle(sql: &mut dyn Sql, blobs: BTreeSet<BlobKey>) -> Resul
             );
             sql.query_once(&lock, &keys).await?;
         }
-        let list = marks(keys.len());
-        let named = format!(
-            "SELECT blob FROM assets WHERE blob IN ({list}) UNION SELECT blob FROM derived WHERE blob IN ({list})
-             UNION SELECT blob FROM asset_versions WHERE blob IN ({list}) UNION SELECT blob FROM chunks WHERE blob IN ({list})"
-        );
-        let four_times: Vec<_> = std::iter::repeat_n(&keys, 4).flatten().cloned().collect();
-        let rows = sql.query_once(&named, &four_times).await?;
-        let named: BTreeSet<BlobKey> = rows.iter().map(record::read_blob).collect::<Result<_>>()?;
+        let named = named(sql, &keys).await?;
         if !named.is_empty() {
             let keys: Vec<_> = named.iter().map(|blob| text(blob.as_str())).collect();
             sql.execute_once(&format!("DELETE FROM garbage WHERE blob IN ({})", marks(keys.len())), &keys).await?;

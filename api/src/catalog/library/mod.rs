@@ -7,9 +7,11 @@ mod chunks;
 mod clouds;
 mod definitions;
 mod derived;
+mod export;
 mod filter;
 mod folder_search;
 mod folders;
+mod inventory;
 mod job_lists;
 pub(super) mod jobs;
 mod labels;
@@ -30,9 +32,11 @@ pub use chunks::{Chunk, ChunkOutcome};
 pub use clouds::{CloudRemoval, KeyChange, KeyLabel, KeyOutcome};
 pub use definitions::{Definition, DefinitionKind, DefinitionPage};
 pub use derived::{DerivedCursor, DerivedOf, DerivedPage};
+pub use export::{BLOBS, ImportTable, Imported, RowSink, TABLES_OF_BACKUP};
 pub use filter::{AssetFilter, LibraryCursor, LibraryPage, Selection};
 pub use folder_search::{FolderColumn, FolderOrder, FolderPage};
 pub use folders::{Folder, FolderRemoval};
+pub use inventory::{Garbage, Holder, NamedBlob, RowCursor};
 pub use job_lists::{JobCounts, JobCursor, JobFilter, JobPage, Retention};
 pub use jobs::{Claim, Enqueued, Reclaimed};
 pub use labels::TagPage;
@@ -83,6 +87,19 @@ impl Library {
         match &self.database {
             Database::Sqlite(catalog) => catalog.session(operation, false, work).await,
             Database::Postgres(catalog) => catalog.session(operation, false, work).await,
+        }
+    }
+
+    /// Runs `work` as one read transaction whose statements all see the same state.
+    async fn snapshot<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        work: impl for<'a> FnOnce(&'a mut dyn Sql) -> BoxFuture<'a, Result<T>> + Send + 'static,
+    ) -> Result<T> {
+        match &self.database {
+            // Every transaction that reads the log sees it as it was at its first statement.
+            Database::Sqlite(catalog) => catalog.session(operation, false, work).await,
+            Database::Postgres(catalog) => catalog.snapshot(operation, work).await,
         }
     }
 

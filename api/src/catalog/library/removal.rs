@@ -52,7 +52,7 @@ pub(in crate::catalog) async fn erase(sql: &mut dyn Sql, asset: &Asset) -> Resul
 }
 
 /// Removes a locked asset, or leaves a placeholder.
-async fn remove(sql: &mut dyn Sql, asset: &Asset) -> Result<(u64, BTreeSet<BlobKey>)> {
+pub(super) async fn remove(sql: &mut dyn Sql, asset: &Asset) -> Result<(u64, BTreeSet<BlobKey>)> {
     match newest_version(sql, &asset.id).await? {
         None => {
             let derived = derived::remove_of(sql, &asset.id).await?;

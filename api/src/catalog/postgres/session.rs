@@ -2,7 +2,7 @@
 
 use deadpool_postgres::Transaction;
 use futures::future::BoxFuture;
-use tokio_postgres::{Row, types::Type};
+use tokio_postgres::{IsolationLevel, Row, types::Type};
 
 use super::{
     super::{
@@ -89,9 +89,29 @@ impl PostgresCatalog {
         write: bool,
         work: impl for<'a> FnOnce(&'a mut dyn Sql) -> BoxFuture<'a, Result<T>> + Send + 'static,
     ) -> Result<T> {
+        self.session_at(operation, write, IsolationLevel::ReadCommitted, work).await
+    }
+
+    /// Runs `work` as one transaction that reads, all of whose statements see the same state.
+    pub(in crate::catalog) async fn snapshot<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        work: impl for<'a> FnOnce(&'a mut dyn Sql) -> BoxFuture<'a, Result<T>> + Send + 'static,
+    ) -> Result<T> {
+        self.session_at(operation, false, IsolationLevel::RepeatableRead, work).await
+    }
+
+    async fn session_at<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        write: bool,
+        level: IsolationLevel,
+        work: impl for<'a> FnOnce(&'a mut dyn Sql) -> BoxFuture<'a, Result<T>> + Send + 'static,
+    ) -> Result<T> {
         let mut client = client(&self.pool).await?;
         let failed = |error: tokio_postgres::Error| Failure::from(error).during(operation);
-        let transaction = client.build_transaction().read_only(!write).start().await.map_err(failed)?;
+        let begin = client.build_transaction().isolation_level(level).read_only(!write);
+        let transaction = begin.start().await.map_err(failed)?;
         let value = work(&mut Session { transaction: &transaction, operation }).await?;
         transaction.commit().await.map_err(failed)?;
         Ok(value)

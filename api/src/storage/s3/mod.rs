@@ -24,7 +24,8 @@ use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use tokio::sync::Semaphore;
 
-use super::{BlobKey, BlobReader, BlobStore, BlobWriter, Result, StorageError};
+use super::{BlobKey, BlobReader, BlobStore, BlobWriter, Result, StorageError, Stored};
+use crate::domain::Timestamp;
 pub use bucket::{Bucket, Object, ObjectPage};
 pub use client::{Checksums, S3Options, Timing};
 use fault::Fault;
@@ -82,10 +83,18 @@ impl Inner {
 
     /// Bytes of a blob, `None` when there is none.
     async fn size(&self, key: &BlobKey) -> Result<Option<u64>> {
+        Ok(self.stored(key).await?.map(|stored| stored.bytes))
+    }
+
+    /// Bytes of a blob and when it was written, by the server's clock, or when that was begun; `None` when there is none.
+    async fn stored(&self, key: &BlobKey) -> Result<Option<Stored>> {
         let (bucket, name) = (self.place.bucket_of(key), self.place.name_of(key));
         match self.client.head_object().bucket(bucket).key(name).send().await.map_err(Fault::from) {
             Ok(head) => match head.content_length().and_then(|length| u64::try_from(length).ok()) {
-                Some(length) => Ok(Some(length)),
+                Some(bytes) => {
+                    let since = head.last_modified().map(|time| Timestamp::from_unix_seconds(time.secs()));
+                    Ok(Some(Stored { bytes, since }))
+                }
                 None => Err(self.failed("measure", key, Fault::unavailable("an answer without a length"))),
             },
             Err(fault) if fault.is_missing() => Ok(None),
@@ -148,6 +157,10 @@ impl BlobStore for S3Store {
 
     async fn size(&self, key: &BlobKey) -> Result<Option<u64>> {
         self.inner.size(key).await
+    }
+
+    async fn stored(&self, key: &BlobKey) -> Result<Option<Stored>> {
+        self.inner.stored(key).await
     }
 
     async fn delete(&self, key: &BlobKey) -> Result<()> {
