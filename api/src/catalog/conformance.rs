@@ -4,6 +4,7 @@
 mod assets;
 mod clouds;
 mod derived;
+mod epochs;
 mod eviction;
 mod jobs;
 mod library;
@@ -40,6 +41,7 @@ where
     search::run(&*catalog, &library).await;
     jobs::run(&*catalog, &library).await;
     tenants::run(&*catalog, &library).await;
+    epochs::run(&*catalog, &library).await;
 }
 
 /// A point in time that both catalogs must keep to the microsecond.

@@ -122,6 +122,11 @@ impl DeliveryCache {
         self.0.epochs().advance(cloud);
     }
 
+    /// See [`UrlCache::confirm`].
+    pub fn confirm(&self, moment: Instant) {
+        self.0.confirm(moment);
+    }
+
     /// The derived pictures that were answered with from here since the last call.
     pub fn take_used(&self) -> Vec<DerivedKey> {
         let mut keys = Vec::new();

@@ -8,6 +8,7 @@ pub mod delete_token;
 pub mod deliver;
 pub mod deliver_types;
 pub mod derive;
+pub mod follow;
 pub mod gate;
 pub mod keep;
 pub mod library;

@@ -1,7 +1,7 @@
 //! Both catalogs against the conformance suite, and what is particular to each.
 
 mod notices;
-mod postgres;
+pub mod postgres;
 mod sqlite;
 
 const KEY: [u8; 32] = [42; 32];

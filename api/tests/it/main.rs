@@ -16,6 +16,7 @@ mod doubles;
 mod durable_upload;
 mod express;
 mod files;
+mod following;
 mod http;
 mod import;
 mod library;

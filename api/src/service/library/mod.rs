@@ -40,6 +40,7 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 pub use analysis::AnalysisRequest;
@@ -58,6 +59,8 @@ pub struct LibraryService {
     parts: Arc<Parts>,
     /// Settings that deliveries ask for, with the time at which they were read.
     recent: Arc<Mutex<HashMap<CloudId, Recent>>>,
+    /// Counts what was forgotten, so that settings which were read before are not kept after.
+    forgotten: Arc<AtomicU64>,
 }
 
 /// Settings, and when they were read.
@@ -90,7 +93,7 @@ pub struct MediaLimits {
 
 impl LibraryService {
     pub fn new(parts: Parts) -> Self {
-        LibraryService { parts: Arc::new(parts), recent: Arc::default() }
+        LibraryService { parts: Arc::new(parts), recent: Arc::default(), forgotten: Arc::default() }
     }
 
     pub fn parts(&self) -> &Parts {
@@ -119,21 +122,34 @@ impl LibraryService {
         CloudSettings::load(&*self.parts.catalog, &cloud.id).await
     }
 
-    /// The settings of a cloud as they were at most five seconds ago: for deliveries, which must not read them every time.
+    /// The settings of a cloud for deliveries, which must not read them every time: no change is missed that this process
+    /// was told of, and none for longer than five seconds.
     pub async fn recent_settings(&self, cloud: &Cloud) -> Result<Arc<CloudSettings>, ApiError> {
         if let Some((at, settings)) = self.recent.lock().get(&cloud.id)
             && at.elapsed() < SETTINGS_AGE
         {
             return Ok(settings.clone());
         }
+        let (started, forgotten) = (Instant::now(), self.forgotten.load(Ordering::Acquire));
         let settings = Arc::new(self.settings_of(cloud).await?);
-        self.recent.lock().insert(cloud.id.clone(), (Instant::now(), settings.clone()));
+        let mut recent = self.recent.lock();
+        if self.forgotten.load(Ordering::Acquire) == forgotten {
+            recent.insert(cloud.id.clone(), (started, settings.clone()));
+        }
         Ok(settings)
+    }
+
+    /// Forgets what is kept in memory about a cloud.
+    pub fn forget(&self, cloud: &CloudId) {
+        let mut recent = self.recent.lock();
+        self.forgotten.fetch_add(1, Ordering::AcqRel);
+        recent.remove(cloud);
     }
 
     /// Tells that assets of a cloud changed, and deletes blobs that no row names any longer. Those that cannot be deleted
     /// now stay on the garbage list.
     pub async fn after_change(&self, cloud: &CloudId, freed: &[BlobKey]) {
+        self.forget(cloud);
         (self.parts.changed)(cloud);
         let mut gone = Vec::with_capacity(freed.len());
         for blob in freed {
