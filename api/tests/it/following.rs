@@ -29,14 +29,16 @@ async fn wait(what: &str, mut holds: impl AsyncFnMut() -> bool) {
 async fn follows(app: &WholeApp, other: &WholeApp) {
     const PATHS: [&str; 3] = ["/demo/image/upload/p.png", "/demo/image/upload/w_30/p", "/demo/image/upload/t_small/p"];
     app.upload("p.jpg", CHELSEA, &[("public_id", "p")]).await;
-    ok(app, Method::POST, "/transformations/small", json!({ "transformation": "w_40,c_scale" })).await;
+    let named = json!({ "name": "small", "transformation": "w_40,c_scale" });
+    ok(app, Method::POST, "/transformations", named).await;
     let mut etags = Vec::new();
     for path in PATHS {
         wait("a first picture", async || other.get(path).await.status == 200).await;
         etags.push(other.get(path).await.header("etag").to_owned());
     }
     let changed = async |n: usize| other.get(PATHS[n]).await.header("etag") != etags[n];
-    ok(app, Method::PUT, "/transformations/small", json!({ "unsafe_update": "w_41,c_scale" })).await;
+    let other_text = json!({ "transformation": "small", "unsafe_update": "w_41,c_scale" });
+    ok(app, Method::PUT, "/transformations", other_text).await;
     wait("another definition", async || changed(2).await).await;
     app.upload("p.jpg", ROCKET, &[("public_id", "p")]).await;
     for n in [0, 1] {
@@ -47,6 +49,7 @@ async fn follows(app: &WholeApp, other: &WholeApp) {
     for path in PATHS {
         wait("a picture that is gone", async || other.get(path).await.status == 404).await;
     }
+    ok(app, Method::DELETE, "/transformations", json!({ "transformation": "small" })).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
