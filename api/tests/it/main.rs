@@ -21,6 +21,7 @@ mod http;
 mod import;
 mod library;
 mod memory;
+mod nodes;
 mod openapi;
 mod overload;
 mod provisional;
