@@ -34,6 +34,7 @@ use crate::service::follow::{Following, follow};
 use crate::service::gate::Gate;
 use crate::service::keep::{DerivedKeeper, Uses};
 use crate::service::library::{self, LibraryService};
+use crate::service::mapped::Mapped;
 use crate::service::meter::Meter;
 use crate::service::renderer::{EagerRenderer, UploadedPictures};
 use crate::service::upgrade::{Upgrades, default_effort};
@@ -378,6 +379,7 @@ impl App {
             },
         )
         .with_remote(RemoteClient::new(config.remote.fetch_settings()?)?);
+        let mapped = Mapped::new(library.clone(), uploads.clone());
         let job_metrics = Arc::new(JobMetrics::new(outside.clock));
         let settings = WorkerSettings { lease: config.jobs.lease, ..WorkerSettings::default() };
         let lanes = lanes(&config, &catalog, &library, &outside.notifier);
@@ -388,7 +390,7 @@ impl App {
             library,
             rate: Arc::default(),
             signature_policy,
-            deliver: Arc::new(delivery),
+            deliver: Arc::new(delivery.with_mapped(mapped)),
             metrics: Arc::new(Metrics {
                 scheduler: scheduler.clone(),
                 cache,

@@ -9,6 +9,7 @@ use super::derive::{DeriveError, DerivedPicture, Deriver, Ingredients};
 use super::gate::Gate;
 use super::keep::Uses;
 use super::library::LibraryService;
+use super::mapped::Mapped;
 use super::media_type;
 use super::meter::Meter;
 use super::rules;
@@ -105,6 +106,7 @@ pub struct Delivery {
     meter: Arc<Meter>,
     uses: Arc<Uses>,
     settings: DeliverySettings,
+    mapped: Option<Mapped>,
 }
 
 /// The cache of delivered answers, to be shared with whoever has to invalidate it.
@@ -176,7 +178,31 @@ impl Delivery {
         uses: Arc<Uses>,
         settings: DeliverySettings,
     ) -> Self {
-        Delivery { catalog, store, deriver, upgrades, library, gate, cache: cache.0.clone(), meter, uses, settings }
+        Delivery {
+            catalog,
+            store,
+            deriver,
+            upgrades,
+            library,
+            gate,
+            cache: cache.0.clone(),
+            meter,
+            uses,
+            settings,
+            mapped: None,
+        }
+    }
+
+    /// The same, which also fetches what upload mappings lead to.
+    pub fn with_mapped(self, mapped: Mapped) -> Self {
+        Delivery { mapped: Some(mapped), ..self }
+    }
+
+    /// Fetches a missing asset; false when there is nowhere to fetch it from.
+    async fn bring(&self, path: &str) -> Result<bool, DeliveryError> {
+        let Some(mapped) = &self.mapped else { return Ok(false) };
+        let (cloud, address) = self.address(path).await?;
+        mapped.bring(&cloud, &address).await
     }
 
     fn answer_kept(&self, kept: &Kept, head: bool) -> DeliveryAnswer {
@@ -265,7 +291,7 @@ impl Deliver for Delivery {
             return Ok(self.answer_kept(&kept, request.head));
         }
         let url_key = UrlKey { path: request.path.clone(), accept_class: class };
-        let mut tries = 1;
+        let (mut tries, mut is_brought) = (1, false);
         loop {
             match self.answer(&request, &url_key).await {
                 Err(Miss::Gone(why)) if tries < MOST_TRIES => {
@@ -273,6 +299,12 @@ impl Deliver for Delivery {
                     tries += 1;
                 }
                 Err(Miss::Gone(why)) => return Err(DeliveryError::Internal(why)),
+                Err(Miss::Error(error @ DeliveryError::NotFound(_))) if !is_brought => {
+                    is_brought = self.bring(&request.path).await?;
+                    if !is_brought {
+                        return Err(error);
+                    }
+                }
                 Err(Miss::Error(error)) => return Err(error),
                 Ok(answer) => return Ok(answer),
             }

@@ -13,6 +13,7 @@ pub mod gate;
 pub mod keep;
 pub mod library;
 pub mod looks;
+pub mod mapped;
 pub mod media_type;
 pub mod meter;
 pub mod naming;

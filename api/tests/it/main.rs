@@ -20,6 +20,7 @@ mod following;
 mod http;
 mod import;
 mod library;
+mod mapped;
 mod memory;
 mod nodes;
 mod openapi;
