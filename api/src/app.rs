@@ -31,9 +31,11 @@ use crate::pipeline_files::PipelineFiles;
 use crate::probe;
 use crate::service::deliver::{Delivery, DeliveryCache, DeliverySettings};
 use crate::service::derive::Deriver;
+use crate::service::follow::{Following, follow};
 use crate::service::gate::Gate;
 use crate::service::keep::{DerivedKeeper, Uses};
 use crate::service::library::{self, LibraryService};
+use crate::service::mapped::Mapped;
 use crate::service::meter::Meter;
 use crate::service::renderer::{EagerRenderer, UploadedPictures};
 use crate::service::studio::{Studio, StudioLimits};
@@ -57,8 +59,6 @@ use tokio::sync::watch;
 const RETRY_AFTER: Duration = Duration::from_secs(2);
 /// How long started work may go on after the server was told to stop.
 const GRACE: Duration = Duration::from_secs(20);
-/// Life of a cached answer when other nodes may write to the same catalog.
-const SHARED_CACHE_AGE: Duration = Duration::from_secs(5);
 /// Least size of a part of a file that is not the last: what clients of Cloudinary keep to.
 const MIN_PART_BYTES: u64 = 5 << 20;
 /// How often blobs that no row names any longer are deleted.
@@ -253,6 +253,8 @@ pub struct App {
     worker: Arc<Worker>,
     state: HttpState,
     renderer: String,
+    /// Tells tasks in the background that the server is still there.
+    _alive: Arc<()>,
 }
 
 /// What connects a server to the world outside of its stores.
@@ -261,11 +263,13 @@ pub struct Outside {
     pub notifier: Arc<dyn Notifier>,
     /// The time that jobs go by.
     pub clock: JobClock,
+    /// How changes of other processes are noticed.
+    pub following: Following,
 }
 
 impl Default for Outside {
     fn default() -> Self {
-        Outside { notifier: Arc::new(NoNotifier), clock: JobClock::system() }
+        Outside { notifier: Arc::new(NoNotifier), clock: JobClock::system(), following: Following::default() }
     }
 }
 
@@ -333,8 +337,7 @@ impl App {
             limits.clone(),
         )?);
         let deriver = Deriver::new(catalog.clone(), blobs.clone(), scheduler.clone(), limits.clone(), profile(&config));
-        let shared = matches!(config.catalog, CatalogConfig::Postgres(_));
-        let cache = DeliveryCache::new(memory.url_cache as usize, shared.then_some(SHARED_CACHE_AGE));
+        let cache = DeliveryCache::new(memory.url_cache as usize, Some(outside.following.blind_age));
         let meter = Arc::new(Meter::default());
         let uses = Arc::new(Uses::default());
         let most_bytes = config.cache.derived_max_bytes;
@@ -349,6 +352,7 @@ impl App {
         );
         let forgetful = cache.clone();
         let changed: Changed = Arc::new(move |cloud| forgetful.invalidate(cloud));
+        let records = library.clone();
         let eager = Arc::new(EagerRenderer::new(deriver.clone(), meter.clone(), RETRY_AFTER));
         let signature_policy = SignaturePolicy { accept_v1: config.http.accept_signature_v1 };
         let library = LibraryService::new(library::Parts {
@@ -376,6 +380,8 @@ impl App {
                 max_file_bytes: config.http.max_upload_bytes,
             },
         ));
+        let alive = Arc::new(());
+        tokio::spawn(follow(Arc::downgrade(&alive), records, cache.clone(), library.clone(), outside.following));
         let delivery = Delivery::new(
             catalog.clone(),
             blobs.clone(),
@@ -410,6 +416,7 @@ impl App {
             },
         )
         .with_remote(RemoteClient::new(config.remote.fetch_settings()?)?);
+        let mapped = Mapped::new(library.clone(), uploads.clone());
         let job_metrics = Arc::new(JobMetrics::new(outside.clock));
         let settings = WorkerSettings { lease: config.jobs.lease, ..WorkerSettings::default() };
         let lanes = lanes(&config, &catalog, &library, &outside.notifier);
@@ -420,7 +427,7 @@ impl App {
             library,
             rate: Arc::default(),
             signature_policy,
-            deliver: Arc::new(delivery),
+            deliver: Arc::new(delivery.with_mapped(mapped)),
             metrics: Arc::new(Metrics {
                 scheduler: scheduler.clone(),
                 cache,
@@ -446,6 +453,7 @@ impl App {
             worker,
             state,
             renderer,
+            _alive: alive,
         })
     }
 

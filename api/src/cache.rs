@@ -1,7 +1,8 @@
 //! The memory tier above stored pictures: whole answers by raw path and Accept class, bounded in bytes.
 //!
 //! A hit costs no catalog read. Every cloud has an epoch; an entry is good only while the epoch that was current *before*
-//! its facts were looked up still is. Entries also live at most a stated time, for writes that other nodes make.
+//! its facts were looked up still is. For changes that other processes make somebody must say that all of them are known
+//! ([`UrlCache::confirm`]); where nobody does, entries live at most a stated time.
 //!
 //! Most addresses are asked for once. Beyond a quarter of the cache only answers that are made for the second time are kept,
 //! so that a crowd of others neither fills the memory nor pushes out what is in use.
@@ -103,6 +104,9 @@ pub struct UrlCache<V> {
     hasher: RandomState,
     shard_bytes: usize,
     max_age: Option<Duration>,
+    born: Instant,
+    /// Nanoseconds from `born` to the last moment of which every change is known.
+    confirmed: AtomicU64,
     epochs: Epochs,
 }
 
@@ -124,7 +128,7 @@ struct Entry<V> {
 }
 
 impl<V> UrlCache<V> {
-    /// A cache of at most `bytes`; 0 keeps nothing. `max_age` bounds the life of an entry.
+    /// A cache of at most `bytes`; 0 keeps nothing. `max_age` bounds the life of an entry that nobody confirms.
     pub fn new(bytes: usize, max_age: Option<Duration>) -> Self {
         let shard = || Mutex::new(Shard { entries: HashMap::new(), bytes: 0, clock: 0, refused: Vec::new() });
         UrlCache {
@@ -132,6 +136,8 @@ impl<V> UrlCache<V> {
             hasher: RandomState::new(),
             shard_bytes: bytes / SHARDS,
             max_age,
+            born: Instant::now(),
+            confirmed: AtomicU64::new(0),
             epochs: Epochs::default(),
         }
     }
@@ -139,6 +145,20 @@ impl<V> UrlCache<V> {
     /// Epochs of the clouds whose answers are kept here.
     pub fn epochs(&self) -> &Epochs {
         &self.epochs
+    }
+
+    /// Tells that every change was taken into account that was made before this moment.
+    pub fn confirm(&self, moment: Instant) {
+        let nanos = u64::try_from(moment.saturating_duration_since(self.born).as_nanos()).unwrap_or(u64::MAX);
+        self.confirmed.fetch_max(nanos, Ordering::AcqRel);
+    }
+
+    /// Whether an entry of this moment may have missed changes of at most the stated time.
+    fn is_young(&self, since: Instant) -> bool {
+        let Some(most) = self.max_age else { return true };
+        let now = Instant::now();
+        let confirmed = self.born + Duration::from_nanos(self.confirmed.load(Ordering::Acquire));
+        now.saturating_duration_since(since.max(confirmed)) < most
     }
 
     fn shard(&self, key: &dyn Asked) -> &Mutex<Shard<V>> {
@@ -153,7 +173,7 @@ impl<V> UrlCache<V> {
         let clock = shard.clock;
         let entry = shard.entries.get_mut(key)?;
         let current = entry.cloud.load(Ordering::Acquire) == entry.epoch.0;
-        if current && self.max_age.is_none_or(|most| entry.since.elapsed() < most) {
+        if current && self.is_young(entry.since) {
             entry.used = clock;
             return Some(entry.value.clone());
         }
@@ -280,6 +300,19 @@ mod tests {
             put(&format!("/{i}"));
         }
         assert!(cache.bytes() > (1 << 20) / 2 && cache.bytes() <= 1 << 20, "{}", cache.bytes());
+    }
+
+    #[test]
+    fn entries_outlive_their_age_while_changes_are_known() {
+        let hour = Duration::from_secs(3600);
+        let mut cache = UrlCache::<u32>::new(1 << 20, Some(hour));
+        let Some(born) = cache.born.checked_sub(hour * 5) else { return };
+        cache.born = born;
+        assert!(!cache.is_young(born + hour) && cache.is_young(born + hour * 5));
+        cache.confirm(born + hour * 5);
+        assert!(cache.is_young(born + hour));
+        cache.confirm(born);
+        assert!(cache.is_young(born + hour), "an older word takes nothing back");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 mod assets;
 mod clouds;
 mod derived;
+mod epochs;
 mod eviction;
 mod export;
 mod inventory;
@@ -45,6 +46,7 @@ where
     tenants::run(&*catalog, &library).await;
     inventory::run(&*catalog, &library).await;
     export::run(&*catalog, &library).await;
+    epochs::run(&*catalog, &library).await;
 }
 
 /// A point in time that both catalogs must keep to the microsecond.

@@ -194,7 +194,9 @@ impl From<DeliveryError> for HttpError {
         match error {
             DeliveryError::Invalid(message) => Self::bad_request(message),
             DeliveryError::Unauthorized(message) => Self::new(StatusCode::UNAUTHORIZED, message),
-            DeliveryError::NotFound(_) => Self::new(StatusCode::NOT_FOUND, error.to_string()),
+            DeliveryError::NotFound(_) | DeliveryError::Remote(_) => {
+                Self::new(StatusCode::NOT_FOUND, error.to_string())
+            }
             DeliveryError::Render(error) => render_error(&error),
             DeliveryError::Busy { retry_after } => Self::busy(StatusCode::SERVICE_UNAVAILABLE, retry_after),
             DeliveryError::Internal(detail) => Self::internal(&detail),

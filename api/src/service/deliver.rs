@@ -10,6 +10,7 @@ use super::derive::{DeriveError, DerivedPicture, Deriver, Ingredients};
 use super::gate::Gate;
 use super::keep::Uses;
 use super::library::LibraryService;
+use super::mapped::Mapped;
 use super::media_type;
 use super::meter::Meter;
 use super::rules;
@@ -106,6 +107,7 @@ pub struct Delivery {
     meter: Arc<Meter>,
     uses: Arc<Uses>,
     settings: DeliverySettings,
+    mapped: Option<Mapped>,
 }
 
 /// The cache of delivered answers, to be shared with whoever has to invalidate it.
@@ -121,6 +123,11 @@ impl DeliveryCache {
     /// Forgets every answer of a cloud.
     pub fn invalidate(&self, cloud: &crate::domain::CloudId) {
         self.0.epochs().advance(cloud);
+    }
+
+    /// See [`UrlCache::confirm`].
+    pub fn confirm(&self, moment: Instant) {
+        self.0.confirm(moment);
     }
 
     /// The derived pictures that were answered with from here since the last call.
@@ -172,7 +179,31 @@ impl Delivery {
         uses: Arc<Uses>,
         settings: DeliverySettings,
     ) -> Self {
-        Delivery { catalog, store, deriver, upgrades, library, gate, cache: cache.0.clone(), meter, uses, settings }
+        Delivery {
+            catalog,
+            store,
+            deriver,
+            upgrades,
+            library,
+            gate,
+            cache: cache.0.clone(),
+            meter,
+            uses,
+            settings,
+            mapped: None,
+        }
+    }
+
+    /// The same, which also fetches what upload mappings lead to.
+    pub fn with_mapped(self, mapped: Mapped) -> Self {
+        Delivery { mapped: Some(mapped), ..self }
+    }
+
+    /// Fetches a missing asset; false when there is nowhere to fetch it from.
+    async fn bring(&self, path: &str) -> Result<bool, DeliveryError> {
+        let Some(mapped) = &self.mapped else { return Ok(false) };
+        let (cloud, address) = self.address(path).await?;
+        mapped.bring(&cloud, &address).await
     }
 
     fn answer_kept(&self, kept: &Kept, head: bool) -> DeliveryAnswer {
@@ -277,7 +308,7 @@ impl Deliver for Delivery {
             return Ok(self.answer_kept(&kept, request.head));
         }
         let url_key = UrlKey { path: request.path.clone(), accept_class: class };
-        let mut tries = 1;
+        let (mut tries, mut is_brought) = (1, false);
         loop {
             match self.answer(&request, &url_key).await {
                 Err(Miss::Gone(why)) if tries < MOST_TRIES => {
@@ -285,6 +316,12 @@ impl Deliver for Delivery {
                     tries += 1;
                 }
                 Err(Miss::Gone(why)) => return Err(DeliveryError::Internal(why)),
+                Err(Miss::Error(error @ DeliveryError::NotFound(_))) if !is_brought => {
+                    is_brought = self.bring(&request.path).await?;
+                    if !is_brought {
+                        return Err(error);
+                    }
+                }
                 Err(Miss::Error(error)) => return Err(error),
                 Ok(answer) => return Ok(answer),
             }

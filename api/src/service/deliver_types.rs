@@ -175,6 +175,9 @@ pub enum DeliveryError {
     /// There is no such asset; the text is its public id, or the path when it names none.
     #[error("Resource not found - {0}")]
     NotFound(String),
+    /// The asset is to be fetched from elsewhere, and that failed; the text says how.
+    #[error("{0}")]
+    Remote(String),
     /// The renderer refused; whose fault it is follows from the error.
     #[error("{0}")]
     Render(#[from] tintype_render::Error),

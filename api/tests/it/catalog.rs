@@ -2,7 +2,7 @@
 
 mod moving;
 mod notices;
-mod postgres;
+pub mod postgres;
 mod sqlite;
 
 const KEY: [u8; 32] = [42; 32];

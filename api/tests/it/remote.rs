@@ -5,7 +5,7 @@ mod canary;
 #[path = "remote/limits.rs"]
 mod limits;
 #[path = "remote/net.rs"]
-mod net;
+pub mod net;
 #[path = "remote/redirects.rs"]
 mod redirects;
 #[path = "remote/requests.rs"]

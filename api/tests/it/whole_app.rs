@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
-use tintype_api::app::{App, Records, open_records, open_store};
+use tintype_api::app::{App, Outside, Records, open_records, open_store};
 use tintype_api::catalog::Catalog;
 use tintype_api::config::Config;
 use tintype_api::config::machine::Machine;
@@ -24,6 +24,7 @@ use tintype_api::http::serve::{ConnectionLimits, serve};
 use tintype_api::import::Importer;
 use tintype_api::service::access::Caller;
 use tintype_api::service::deliver_types::Deliver;
+use tintype_api::service::follow::Following;
 use tintype_api::storage::{BlobStore, MemoryStore, path_of};
 use tintype_render::choice::Choice;
 use tower::ServiceExt;
@@ -37,7 +38,7 @@ pub const ICON: &[u8] = include_bytes!("../../assets/samples/cloudinary_icon.png
 
 pub struct WholeApp {
     config: Config,
-    _folder: TempDir,
+    folder: Arc<TempDir>,
     pub catalog: Arc<dyn Catalog>,
     pub records: Records,
     pub blobs: Arc<dyn BlobStore>,
@@ -72,7 +73,32 @@ impl WholeApp {
         let demo = find_or_create(catalog.as_ref()).await.unwrap().unwrap();
         assert!(demo.created);
         let (app, router) = assemble(&config, &records, &blobs).await;
-        WholeApp { config, _folder: folder, catalog, records, blobs, demo, app, router }
+        WholeApp { config, folder: Arc::new(folder), catalog, records, blobs, demo, app, router }
+    }
+
+    /// Another server over the same blobs, with a catalog of its own over the same rows.
+    pub async fn beside(&self, following: Following) -> Self {
+        let records = open_records(&self.config).await.unwrap();
+        let outside = Outside { following, ..Outside::default() };
+        let chosen = Choice::cpu_only("a test");
+        let app = App::assemble_with(self.config.clone(), records.clone(), self.blobs.clone(), chosen, outside)
+            .await
+            .unwrap();
+        WholeApp {
+            config: self.config.clone(),
+            folder: self.folder.clone(),
+            catalog: records.catalog.clone(),
+            records,
+            blobs: self.blobs.clone(),
+            demo: self.demo.clone(),
+            router: router(app.state()),
+            app,
+        }
+    }
+
+    /// The folder of all that the server has.
+    pub fn data(&self) -> &std::path::Path {
+        self.folder.path()
     }
 
     /// Another process over the same catalog and blobs: its memory is empty, its counters start from 0.

@@ -131,7 +131,7 @@ impl Library {
                 for row in sql.query(parts, &id).await? {
                     touched.insert(record::read_blob(&row)?);
                 }
-                for table in ["chunked_uploads", "folders", "definitions", "jobs", "usage", "epochs", "api_keys"] {
+                for table in ["chunked_uploads", "folders", "definitions", "jobs", "usage", "api_keys"] {
                     sql.execute(&format!("DELETE FROM {table} WHERE cloud = ?"), &id).await?;
                 }
                 sql.execute("DELETE FROM settings WHERE name = ?", &[text(format!("cloud.{cloud}"))]).await?;

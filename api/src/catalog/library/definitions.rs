@@ -7,7 +7,7 @@ use super::{
     super::{
         CatalogError, Result,
         record::{self, Columns, Value},
-        sql::{Record, text},
+        sql::{Record, marks, text},
     },
     Library,
     filter::LAST_CHARACTER,
@@ -103,6 +103,26 @@ impl Library {
                 rows.first().map(read).transpose()
             }
             .boxed()
+        })
+        .await
+    }
+
+    /// The definition with the longest of these names.
+    pub async fn longest_definition(
+        &self,
+        cloud: &CloudId,
+        kind: DefinitionKind,
+        names: &[&str],
+    ) -> Result<Option<Definition>> {
+        let mut values = vec![text(cloud.as_str()), text(kind.as_str())];
+        values.extend(names.iter().map(|name| text(*name)));
+        let query = format!(
+            "SELECT {COLUMNS} FROM definitions WHERE cloud = ? AND kind = ? AND name IN ({})
+             ORDER BY length(name) DESC LIMIT 1",
+            marks(names.len())
+        );
+        self.read("find a definition among several", move |sql| {
+            async move { sql.query_once(&query, &values).await?.first().map(read).transpose() }.boxed()
         })
         .await
     }

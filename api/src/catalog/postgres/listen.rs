@@ -27,7 +27,7 @@ impl PostgresCatalog {
                 })
                 .await;
             if let Err(failure) = outcome {
-                tracing::warn!(error = %failure.during("listen for jobs"), "workers only poll until it is mended");
+                tracing::warn!(error = %failure.during("listen for notifications"), channel, "it is only polled until it is mended");
             }
             pause = if connected { PAUSE.0 } else { (pause * 2).min(PAUSE.1) };
             tokio::time::sleep(pause).await;

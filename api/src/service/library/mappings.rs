@@ -2,7 +2,9 @@
 
 use super::edit::folder_path;
 use super::{LibraryService, cursor};
+use crate::catalog::CatalogError;
 use crate::catalog::library::{Definition, DefinitionKind};
+use crate::domain::CloudId;
 use crate::service::access::Caller;
 use crate::service::call::{ApiError, Params, shown};
 use serde_json::{Value, json};
@@ -28,6 +30,19 @@ fn template(params: &Params) -> Result<String, ApiError> {
 }
 
 impl LibraryService {
+    /// The innermost of these folders that is mapped, and the beginning of the addresses that it stands for.
+    pub async fn mapping_above(
+        &self,
+        cloud: &CloudId,
+        folders: &[&str],
+    ) -> Result<Option<(String, String)>, CatalogError> {
+        let found = self.parts.library.longest_definition(cloud, KIND, folders).await?;
+        Ok(found.and_then(|found| {
+            let template = found.body["template"].as_str()?.to_owned();
+            Some((found.name, template))
+        }))
+    }
+
     /// `GET /upload_mappings`, of one folder or of all.
     pub async fn mappings(&self, caller: &Caller, params: &Params) -> Result<Value, ApiError> {
         let library = &self.parts.library;

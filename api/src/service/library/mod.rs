@@ -46,6 +46,7 @@ use crate::storage::BlobStore;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -68,6 +69,8 @@ pub struct LibraryService {
     recent: Arc<Mutex<HashMap<CloudId, Recent>>>,
     /// Never set where no pictures are made.
     studio: Arc<OnceLock<Studio>>,
+    /// Counts what was forgotten, so that settings which were read before are not kept after.
+    forgotten: Arc<AtomicU64>,
 }
 
 /// Settings, and when they were read.
@@ -100,7 +103,12 @@ pub struct MediaLimits {
 
 impl LibraryService {
     pub fn new(parts: Parts) -> Self {
-        LibraryService { parts: Arc::new(parts), recent: Arc::default(), studio: Arc::default() }
+        LibraryService {
+            parts: Arc::new(parts),
+            recent: Arc::default(),
+            forgotten: Arc::default(),
+            studio: Arc::default(),
+        }
     }
 
     /// The same service, which also makes texts, sprites and animations. A second studio is ignored.
@@ -135,22 +143,39 @@ impl LibraryService {
         CloudSettings::load(&*self.parts.catalog, &cloud.id).await
     }
 
-    /// The settings of a cloud as they were at most five seconds ago: for deliveries, which must not read them every time.
+    /// The settings of a cloud for deliveries, which must not read them every time: no change is missed that this process
+    /// was told of, and none for longer than five seconds.
     pub async fn recent_settings(&self, cloud: &Cloud) -> Result<Arc<CloudSettings>, ApiError> {
         if let Some((at, settings)) = self.recent.lock().get(&cloud.id)
             && at.elapsed() < SETTINGS_AGE
         {
             return Ok(settings.clone());
         }
+        let (started, forgotten) = (Instant::now(), self.forgotten.load(Ordering::Acquire));
         let settings = Arc::new(self.settings_of(cloud).await?);
-        self.recent.lock().insert(cloud.id.clone(), (Instant::now(), settings.clone()));
+        let mut recent = self.recent.lock();
+        if self.forgotten.load(Ordering::Acquire) == forgotten {
+            recent.insert(cloud.id.clone(), (started, settings.clone()));
+        }
         Ok(settings)
+    }
+
+    /// Forgets what is kept in memory about a cloud.
+    pub fn forget(&self, cloud: &CloudId) {
+        let mut recent = self.recent.lock();
+        self.forgotten.fetch_add(1, Ordering::AcqRel);
+        recent.remove(cloud);
     }
 
     /// Tells that assets of a cloud changed, and deletes blobs that no row names any longer. Those that cannot be deleted
     /// now stay on the garbage list.
     pub async fn after_change(&self, cloud: &CloudId, freed: &[BlobKey]) {
+        self.forget(cloud);
         (self.parts.changed)(cloud);
+        // Most changes are noted where they are made; derived pictures that are deleted are not.
+        if let Err(error) = self.parts.library.note_change(cloud).await {
+            tracing::warn!(%error, "other servers may give old answers of this cloud until it changes again");
+        }
         let mut gone = Vec::with_capacity(freed.len());
         for blob in freed {
             match self.parts.blobs.delete(blob).await {

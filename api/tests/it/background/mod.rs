@@ -170,7 +170,7 @@ impl Site {
             let now = Timestamp::now().unix_micros();
             Timestamp::from_unix_micros(now + passed.load(Ordering::SeqCst) * 1_000_000)
         });
-        let outside = Outside { notifier: Arc::new(PlainNotifier), clock };
+        let outside = Outside { notifier: Arc::new(PlainNotifier), clock, ..Outside::default() };
         let chosen = Choice::cpu_only("a test");
         let app = App::assemble_with(config, records.clone(), blobs, chosen, outside).await.unwrap();
         let router = router(app.state());

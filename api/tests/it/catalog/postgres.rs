@@ -15,7 +15,7 @@ use super::{KEY, OTHER_KEY};
 const ADMIN_URL: &str = "TINTYPE_TEST_POSTGRES";
 const LEAVE_OUT: &str = "TINTYPE_TEST_NO_POSTGRES";
 
-pub(super) async fn connect(url: &str) -> Client {
+pub async fn connect(url: &str) -> Client {
     let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
     tokio::spawn(connection);
     client
@@ -23,7 +23,7 @@ pub(super) async fn connect(url: &str) -> Client {
 
 /// Runs `test` with a connection to the server, the name of a new database and its URL. The database is dropped also
 /// when the test fails.
-pub(super) async fn with_database<F: Future<Output = ()> + Send + 'static>(
+pub async fn with_database<F: Future<Output = ()> + Send + 'static>(
     test: impl FnOnce(Arc<Client>, String, String) -> F + Send + 'static,
     options: &str,
 ) {

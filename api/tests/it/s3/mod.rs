@@ -20,10 +20,10 @@ use tintype_api::storage::{Backup, BlobKey, BlobStore, FsStore, S3Store, Storage
 /// URL of an S3 server that takes any credentials.
 const SERVER: &str = "TINTYPE_TEST_S3";
 const LEAVE_OUT: &str = "TINTYPE_TEST_NO_S3";
-const SECRET: &str = "a-secret-that-nobody-prints";
+pub const SECRET: &str = "a-secret-that-nobody-prints";
 
 /// The server's URL, or `None` where the tests are to be left out.
-fn server() -> Option<String> {
+pub fn server() -> Option<String> {
     if let Ok(url) = std::env::var(SERVER) {
         return Some(url);
     }
@@ -58,7 +58,7 @@ fn ask(server: &str, method: &str, path: &str, headers: &[(&str, &str)], body: &
 }
 
 /// A new, empty bucket.
-fn bucket(server: &str) -> String {
+pub fn bucket(server: &str) -> String {
     let bucket = format!("test-{}", BlobKey::random());
     let (status, text) = ask(server, "PUT", &format!("/{bucket}"), &[], b"");
     assert_eq!(status, 200, "{text}");

@@ -1,0 +1,81 @@
+//! What is told about changes.
+
+use super::{
+    super::{Catalog, library::*},
+    clear_garbage, new_cloud, upload,
+};
+use crate::domain::{ApiKey, CloudId, CloudName};
+use serde_json::json;
+use std::collections::BTreeMap;
+
+/// Somebody who follows the changes.
+struct Reader<'l> {
+    library: &'l Library,
+    mark: ChangeMark,
+    known: BTreeMap<CloudId, i64>,
+}
+
+impl Reader<'_> {
+    /// Clouds that changed since the last call.
+    async fn changed(&mut self) -> Vec<CloudId> {
+        let changes = self.library.changes_since(self.mark).await.unwrap();
+        self.mark = changes.next;
+        let fresh = changes.epochs.into_iter().filter(|(cloud, epoch)| self.known.get(cloud) != Some(epoch));
+        let fresh: Vec<_> = fresh.collect();
+        self.known.extend(fresh.iter().cloned());
+        fresh.into_iter().map(|(cloud, _)| cloud).collect()
+    }
+}
+
+pub(super) async fn run(catalog: &dyn Catalog, library: &Library) {
+    let cloud = new_cloud(catalog, "epochs").await;
+    let other = new_cloud(catalog, "other-epochs").await;
+    let mut reader = Reader { library, mark: ChangeMark::default(), known: BTreeMap::new() };
+    let all = reader.changed().await;
+    assert!(all.contains(&cloud) && all.contains(&other), "the first look shows every cloud");
+    assert!(reader.changed().await.is_empty(), "nothing changed");
+
+    let mut blobs = Vec::new();
+    let mut last = None;
+    for overwrite in [false, true] {
+        let put = catalog.put_asset(&upload(&cloud, "a"), overwrite).await.unwrap();
+        assert_eq!(reader.changed().await, [cloud.clone()], "an upload");
+        blobs.push(put.asset.blob.clone());
+        last = Some(put.asset);
+    }
+    let asset = last.unwrap();
+    assert!(catalog.set_faces(&asset.id, &asset.version_id, &[[1.0, 2.0, 3.0, 4.0]]).await.unwrap());
+    assert!(reader.changed().await.is_empty(), "faces that were looked for change no picture");
+    let refused = upload(&cloud, "a");
+    catalog.put_asset(&refused, false).await.unwrap();
+    assert!(reader.changed().await.is_empty(), "an upload that was refused");
+    blobs.push(refused.blob);
+
+    let kind = DefinitionKind::Transformation;
+    library.define(&cloud, kind, "named", json!({ "text": "w_1" })).await.unwrap();
+    assert_eq!(reader.changed().await, [cloud.clone()], "a definition");
+    library.undefine(&cloud, kind, "named").await.unwrap();
+    assert_eq!(reader.changed().await, [cloud.clone()], "no definition");
+    let key = ApiKey::random(cloud.clone());
+    catalog.add_api_key(&key).await.unwrap();
+    assert_eq!(reader.changed().await, [cloud.clone()], "a key");
+    library.change_key(&cloud, &key.key, KeyChange::Enable(false), false).await.unwrap();
+    assert_eq!(reader.changed().await, [cloud.clone()], "a key that is switched off");
+    library.change_key(&cloud, &key.key, KeyChange::Remove, false).await.unwrap();
+    assert_eq!(reader.changed().await, [cloud.clone()], "a key that is gone");
+    catalog.set_setting(&format!("cloud.{other}"), "{}").await.unwrap();
+    assert_eq!(reader.changed().await, [other.clone()], "settings of the other cloud");
+    catalog.set_setting("of the server", "1").await.unwrap();
+    assert!(reader.changed().await.is_empty(), "no cloud's setting");
+    library.rename_cloud(&cloud, &CloudName::new("epochs-renamed").unwrap()).await.unwrap();
+    assert_eq!(reader.changed().await, [cloud.clone()], "another name");
+    library.note_change(&cloud).await.unwrap();
+    assert_eq!(reader.changed().await, [cloud.clone()], "what is noted by hand");
+    catalog.delete_asset(&asset.key).await.unwrap();
+    assert_eq!(reader.changed().await, [cloud.clone()], "a deletion");
+    assert_eq!(library.remove_cloud(&cloud).await.unwrap(), CloudRemoval::Done(Vec::new()));
+    assert_eq!(reader.changed().await, [cloud.clone()], "a cloud that is gone is told too");
+    let late = library.changes_since(ChangeMark::default()).await.unwrap();
+    assert!(late.epochs.iter().any(|(gone, _)| *gone == cloud), "also to those who look later");
+    clear_garbage(catalog, &blobs).await;
+}
