@@ -9,6 +9,7 @@ use crate::service::call::ApiError;
 use crate::service::deliver_types::DeliveryError;
 use crate::service::pictures::PictureError;
 use crate::service::upload::UploadError;
+use crate::storage::StorageError;
 use axum::body::Body;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, RETRY_AFTER};
 use axum::http::{HeaderValue, Response, StatusCode};
@@ -21,6 +22,8 @@ pub const X_CLD_ERROR: HeaderName = HeaderName::from_static("x-cld-error");
 const MAX_HEADER_BYTES: usize = 1000;
 /// Longest text in a body.
 const MAX_MESSAGE_CHARS: usize = 20_000;
+/// When a client may try again while a database or a storage server is gone.
+const UNAVAILABLE_RETRY_AFTER: Duration = Duration::from_secs(2);
 /// What errors tell caches.
 const NO_CACHE: HeaderValue = HeaderValue::from_static("private, no-cache, max-age=0");
 
@@ -45,6 +48,16 @@ impl HttpError {
     pub fn internal(detail: &dyn std::fmt::Display) -> Self {
         tracing::error!(error = %detail, "a request failed");
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "Internal server error")
+    }
+
+    /// Something that this server needs cannot be reached now.
+    fn unavailable(detail: &dyn std::fmt::Display) -> Self {
+        tracing::error!(error = %detail, "a request failed for now");
+        HttpError {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            message: "The server is temporarily unavailable. Try again later.".to_owned(),
+            retry_after: Some(UNAVAILABLE_RETRY_AFTER),
+        }
     }
 
     fn busy(status: StatusCode, retry_after: Duration) -> Self {
@@ -134,6 +147,9 @@ impl From<UploadError> for HttpError {
                 Self::busy(StatusCode::TOO_MANY_REQUESTS, Duration::from_secs(1))
             }
             UploadError::Busy { retry_after } => Self::busy(StatusCode::TOO_MANY_REQUESTS, retry_after),
+            UploadError::Catalog(CatalogError::Unavailable(_)) | UploadError::Storage(StorageError::Unavailable(_)) => {
+                Self::unavailable(&error)
+            }
             UploadError::Picture(PictureError::Internal(_))
             | UploadError::Catalog(_)
             | UploadError::Storage(_)
@@ -159,6 +175,8 @@ impl From<ApiError> for HttpError {
             ApiError::Catalog(CatalogError::Invalid { what, reason }) => {
                 (StatusCode::BAD_REQUEST, format!("{what} is invalid: {reason}"))
             }
+            ApiError::Catalog(error @ CatalogError::Unavailable(_)) => return Self::unavailable(&error),
+            ApiError::Storage(error @ StorageError::Unavailable(_)) => return Self::unavailable(&error),
             ApiError::Catalog(error) => return Self::internal(&error),
             ApiError::Storage(error) => return Self::internal(&error),
             ApiError::Internal(detail) => return Self::internal(&detail),
@@ -170,6 +188,7 @@ impl From<ApiError> for HttpError {
 impl From<AccessError> for HttpError {
     fn from(error: AccessError) -> Self {
         let status = match &error {
+            AccessError::Catalog(error @ CatalogError::Unavailable(_)) => return Self::unavailable(error),
             AccessError::Catalog(error) => return Self::internal(error),
             AccessError::Signature(error) if !error.is_unauthorized() => StatusCode::BAD_REQUEST,
             AccessError::MissingKey | AccessError::MissingPreset | AccessError::UnknownPreset => {
@@ -199,6 +218,7 @@ impl From<DeliveryError> for HttpError {
             }
             DeliveryError::Render(error) => render_error(&error),
             DeliveryError::Busy { retry_after } => Self::busy(StatusCode::SERVICE_UNAVAILABLE, retry_after),
+            DeliveryError::Unavailable(detail) => Self::unavailable(&detail),
             DeliveryError::Internal(detail) => Self::internal(&detail),
         }
     }
@@ -228,6 +248,19 @@ mod tests {
             HttpError::from(UploadError::Internal(secret.into())),
         ] {
             assert_eq!(error.status, StatusCode::INTERNAL_SERVER_ERROR);
+            assert!(!error.message.contains("tintype"));
+        }
+        for error in [
+            HttpError::from(DeliveryError::from(CatalogError::Unavailable(secret.into()))),
+            HttpError::from(DeliveryError::from(StorageError::Unavailable(secret.into()))),
+            HttpError::from(UploadError::Storage(StorageError::Unavailable(secret.into()))),
+            HttpError::from(ApiError::Catalog(CatalogError::Unavailable(secret.into()))),
+            HttpError::from(AccessError::Catalog(CatalogError::Unavailable(secret.into()))),
+        ] {
+            assert_eq!(
+                (error.status, error.retry_after),
+                (StatusCode::SERVICE_UNAVAILABLE, Some(UNAVAILABLE_RETRY_AFTER))
+            );
             assert!(!error.message.contains("tintype"));
         }
     }

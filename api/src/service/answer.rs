@@ -170,7 +170,7 @@ pub fn eager_entry(view: &View, asset: &Asset, EagerAnswer { entry, state }: &Ea
         EagerState::Failed(error) => {
             // The upload itself is durable, so it is answered; the texts of our own faults stay in the log.
             let reason = match error {
-                DeliveryError::Internal(_) => "Internal error".to_owned(),
+                DeliveryError::Unavailable(_) | DeliveryError::Internal(_) => "Internal error".to_owned(),
                 DeliveryError::Render(error) if error.is_internal() => "Internal error".to_owned(),
                 other => other.to_string(),
             };

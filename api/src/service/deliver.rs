@@ -510,7 +510,7 @@ impl Delivery {
             DeriveError::Busy | DeriveError::ShuttingDown => {
                 DeliveryError::Busy { retry_after: self.settings.retry_after }
             }
-            other => DeliveryError::Internal(other.to_string()),
+            other => other.into(),
         }
     }
 }
@@ -655,8 +655,8 @@ fn stage_timings(picture: &DerivedPicture) -> Vec<StageTiming> {
     ]
 }
 
-fn internal(error: impl std::fmt::Display) -> DeliveryError {
-    DeliveryError::Internal(error.to_string())
+fn internal(error: impl Into<DeliveryError>) -> DeliveryError {
+    error.into()
 }
 
 /// An original that is streamed from the store.

@@ -1,5 +1,8 @@
 //! What a delivery is asked and what it answers, in plain types. HTTP translates both ways; the service knows no HTTP.
 
+use super::derive::DeriveError;
+use crate::catalog::CatalogError;
+use crate::storage::StorageError;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
@@ -184,7 +187,39 @@ pub enum DeliveryError {
     /// Everything is in use; a later attempt may succeed.
     #[error("the server is busy, try again in {} s", retry_after.as_secs())]
     Busy { retry_after: Duration },
+    /// The catalog or the storage cannot be reached now; a later attempt may succeed. The text is for the log.
+    #[error("{0}")]
+    Unavailable(String),
     /// Ours. The text is for the log.
     #[error("{0}")]
     Internal(String),
+}
+
+impl From<CatalogError> for DeliveryError {
+    fn from(error: CatalogError) -> Self {
+        match error {
+            CatalogError::Unavailable(_) => DeliveryError::Unavailable(error.to_string()),
+            other => DeliveryError::Internal(other.to_string()),
+        }
+    }
+}
+
+impl From<StorageError> for DeliveryError {
+    fn from(error: StorageError) -> Self {
+        match error {
+            StorageError::Unavailable(_) => DeliveryError::Unavailable(error.to_string()),
+            other => DeliveryError::Internal(other.to_string()),
+        }
+    }
+}
+
+impl From<DeriveError> for DeliveryError {
+    /// Of what is not about a client or the load.
+    fn from(error: DeriveError) -> Self {
+        match error {
+            DeriveError::Catalog(error) => error.into(),
+            DeriveError::Storage(error) => error.into(),
+            other => DeliveryError::Internal(other.to_string()),
+        }
+    }
 }

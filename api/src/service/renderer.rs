@@ -143,7 +143,7 @@ impl EagerRenderer {
         match error {
             DeriveError::Render(error) => DeliveryError::Render(error),
             DeriveError::Busy | DeriveError::ShuttingDown => DeliveryError::Busy { retry_after: self.retry_after },
-            other => DeliveryError::Internal(other.to_string()),
+            other => other.into(),
         }
     }
 
