@@ -25,8 +25,7 @@ pub async fn exported(library: &Library) -> Lines {
         Ok(())
     });
     assert!(!library.export(sink).await.unwrap().is_empty());
-    let lines = std::mem::take(&mut *lines.lock());
-    lines
+    std::mem::take(&mut *lines.lock())
 }
 
 /// Brings lines back: sums of all tables.

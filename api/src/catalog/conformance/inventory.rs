@@ -80,9 +80,9 @@ async fn blobs_without_rows_become_garbage(catalog: &dyn Catalog, library: &Libr
     let cloud = new_cloud(catalog, "orphans").await;
     let asset = catalog.put_asset(&upload(&cloud, "a"), false).await.unwrap().asset;
     let (orphan, garbage) = (BlobKey::random(), BlobKey::random());
-    assert_eq!(library.disown_blobs(std::slice::from_ref(&garbage)).await.unwrap(), [garbage.clone()]);
+    assert_eq!(library.disown_blobs(std::slice::from_ref(&garbage)).await.unwrap(), std::slice::from_ref(&garbage));
     let all = [asset.blob.clone(), orphan.clone(), garbage.clone()];
-    assert_eq!(library.unknown_blobs(&all).await.unwrap(), [orphan.clone()]);
+    assert_eq!(library.unknown_blobs(&all).await.unwrap(), std::slice::from_ref(&orphan));
     assert_eq!(library.unknown_blobs(&[]).await.unwrap(), []);
 
     let before = Timestamp::now();
