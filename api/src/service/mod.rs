@@ -28,5 +28,6 @@ pub mod search;
 pub mod sniff;
 pub mod spool;
 pub mod tenants;
+pub mod turn;
 pub mod upgrade;
 pub mod upload;

@@ -4,9 +4,10 @@ use super::{
     super::{Catalog, library::*},
     clear_garbage, new_cloud, upload,
 };
-use crate::domain::{ApiKey, CloudId, CloudName};
+use crate::domain::{ApiKey, CloudId, CloudName, DerivedKey};
 use serde_json::json;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// Somebody who follows the changes.
 struct Reader<'l> {
@@ -76,4 +77,20 @@ pub(super) async fn run(catalog: &dyn Catalog, library: &Library) {
     let late = library.changes_since(ChangeMark::default()).await.unwrap();
     assert!(late.epochs.iter().any(|(gone, _)| *gone == cloud), "also to those who look later");
     clear_garbage(catalog, &blobs).await;
+    renderings_are_claimed(library).await;
+}
+
+async fn renderings_are_claimed(library: &Library) {
+    let hour = Duration::from_secs(3600);
+    let (key, other) = (DerivedKey::from_digest([1; 32]), DerivedKey::from_digest([2; 32]));
+    let claim = async |key, holder, lease| library.claim_rendering(key, holder, lease).await.unwrap();
+    assert!(claim(&key, "one", hour).await && claim(&key, "one", hour).await, "again by the same holder");
+    assert_eq!(claim(&key, "two", hour).await, !library.has_nodes());
+    assert!(claim(&other, "two", Duration::ZERO).await && claim(&other, "one", hour).await, "its time was over");
+    library.forget_renderings().await.unwrap();
+    assert_eq!(claim(&key, "two", hour).await, !library.has_nodes(), "its time is not over");
+    library.release_rendering(&key, "two").await.unwrap();
+    assert_eq!(claim(&key, "two", hour).await, !library.has_nodes(), "only the holder takes a claim back");
+    library.release_rendering(&key, "one").await.unwrap();
+    assert!(claim(&key, "two", hour).await);
 }
