@@ -39,6 +39,7 @@ use crate::service::mapped::Mapped;
 use crate::service::meter::Meter;
 use crate::service::renderer::{EagerRenderer, UploadedPictures};
 use crate::service::studio::{Studio, StudioLimits};
+use crate::service::turn::{self, Turns};
 use crate::service::upgrade::{Upgrades, default_effort};
 use crate::service::upload::{Changed, UploadService, UploadSettings};
 use crate::storage::{Backup, BlobStore, FsStore, MemoryStore, S3Store};
@@ -265,11 +266,18 @@ pub struct Outside {
     pub clock: JobClock,
     /// How changes of other processes are noticed.
     pub following: Following,
+    /// How long another node waits for a picture that one renders.
+    pub rendering_lease: Duration,
 }
 
 impl Default for Outside {
     fn default() -> Self {
-        Outside { notifier: Arc::new(NoNotifier), clock: JobClock::system(), following: Following::default() }
+        Outside {
+            notifier: Arc::new(NoNotifier),
+            clock: JobClock::system(),
+            following: Following::default(),
+            rendering_lease: turn::LEASE,
+        }
     }
 }
 
@@ -336,7 +344,9 @@ impl App {
             Arc::new(detector),
             limits.clone(),
         )?);
-        let deriver = Deriver::new(catalog.clone(), blobs.clone(), scheduler.clone(), limits.clone(), profile(&config));
+        let turns = Turns::new(library.clone(), outside.rendering_lease);
+        let deriver =
+            Deriver::new(catalog.clone(), blobs.clone(), scheduler.clone(), turns, limits.clone(), profile(&config));
         let cache = DeliveryCache::new(memory.url_cache as usize, Some(outside.following.blind_age));
         let meter = Arc::new(Meter::default());
         let uses = Arc::new(Uses::default());
@@ -531,7 +541,12 @@ impl App {
             async move { worker.run(jobs_stopped).await }
         });
         tokio::spawn(Meter::run(Arc::downgrade(&self.meter), self.catalog.clone()));
-        let sweeper = tokio::spawn(sweep(self.catalog.clone(), self.deriver.clone(), self.keeper.clone()));
+        let sweeper = tokio::spawn(sweep(
+            self.catalog.clone(),
+            self.state.library.library().clone(),
+            self.deriver.clone(),
+            self.keeper.clone(),
+        ));
         let copies = self.backup.as_ref().map(|backup| backup.copies().clone());
         let tidier = tokio::spawn(remove_unfinished(
             std::iter::once(self.blobs.clone()).chain(copies).collect(),
@@ -618,7 +633,7 @@ fn lanes(
 
 /// Keeps derived pictures below their limit, and deletes blobs that no row names any longer, also those that a crash left.
 /// Gives back memory that was freed and is not in use again.
-async fn sweep(catalog: Arc<dyn Catalog>, deriver: Arc<Deriver>, keeper: Arc<DerivedKeeper>) {
+async fn sweep(catalog: Arc<dyn Catalog>, library: Library, deriver: Arc<Deriver>, keeper: Arc<DerivedKeeper>) {
     loop {
         keeper.tidy().await;
         match catalog.garbage(100).await {
@@ -631,6 +646,9 @@ async fn sweep(catalog: Arc<dyn Catalog>, deriver: Arc<Deriver>, keeper: Arc<Der
             }
             Ok(_) => {}
             Err(error) => tracing::warn!(error = %error, "the garbage list could not be read"),
+        }
+        if let Err(error) = library.forget_renderings().await {
+            tracing::warn!(%error, "old claims of renderings stay");
         }
         tintype_render::pool::trim();
         heap::trim();

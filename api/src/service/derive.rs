@@ -1,5 +1,6 @@
 //! Derived pictures: from an asset and a transformation to bytes, rendered once and kept.
 
+use super::turn::Turns;
 use crate::catalog::{Catalog, CatalogError};
 use crate::domain::{
     Asset, AssetKey, BlobKey, CloudId, DeliveryType, Derived, DerivedKey, PixelSize, PublicId, Region, ResourceType,
@@ -88,6 +89,7 @@ pub struct Deriver {
     catalog: Arc<dyn Catalog>,
     store: Arc<dyn BlobStore>,
     scheduler: Arc<Scheduler>,
+    turns: Turns,
     limits: Limits,
     profile: Profile,
     least_revision: u32,
@@ -103,12 +105,13 @@ impl Deriver {
         catalog: Arc<dyn Catalog>,
         store: Arc<dyn BlobStore>,
         scheduler: Arc<Scheduler>,
+        turns: Turns,
         limits: Limits,
         profile: Profile,
     ) -> Arc<Self> {
         let (fresh, writing) = (Mutex::new(HashMap::new()), Mutex::new(JoinSet::new()));
         let least_revision = RENDERER_REVISION;
-        Arc::new(Deriver { catalog, store, scheduler, limits, profile, least_revision, fresh, writing })
+        Arc::new(Deriver { catalog, store, scheduler, turns, limits, profile, least_revision, fresh, writing })
     }
 
     /// Ceilings of the renderer.
@@ -158,11 +161,38 @@ impl Deriver {
             Known::Wanted(wanted) => {
                 let rendered = match &wanted.fresh {
                     Some(rendered) => rendered.clone(),
-                    None => self.scheduler.submit(wanted.work.clone()).await.map_err(from_work_error)?,
+                    None => {
+                        // Nothing is held meanwhile but this request.
+                        if let Some(picture) = self.made_elsewhere(&wanted.key).await? {
+                            return Ok(picture);
+                        }
+                        match self.scheduler.submit(wanted.work.clone()).await {
+                            Ok(rendered) => rendered,
+                            Err(error) => {
+                                self.turns.give_up(&wanted.key).await;
+                                return Err(from_work_error(error));
+                            }
+                        }
+                    }
                 };
                 self.complete(asset, *wanted, rendered, durable).await
             }
         }
+    }
+
+    /// The picture that another node is making, if there is one in time.
+    async fn made_elsewhere(&self, key: &DerivedKey) -> Result<Option<DerivedPicture>, DeriveError> {
+        let Some(mut waiting) = self.turns.begin(key).await else { return Ok(None) };
+        while waiting.pause().await {
+            if let Some(found) = self.find(key).await? {
+                return Ok(Some(found));
+            }
+            // The other one may have failed.
+            if self.turns.claim(key).await {
+                break;
+            }
+        }
+        Ok(None)
     }
 
     /// Several pictures of one asset, in order: what has to be rendered shares the reading and decoding of the original.

@@ -30,5 +30,6 @@ pub mod sniff;
 pub mod spool;
 pub mod studio;
 pub mod tenants;
+pub mod turn;
 pub mod upgrade;
 pub mod upload;

@@ -8,6 +8,7 @@ use serde_json::json;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tintype_api::app::Outside;
 use tintype_api::service::follow::Following;
 use tintype_api::storage::MemoryStore;
 
@@ -111,4 +112,34 @@ async fn answers_age_while_changes_cannot_be_followed() {
     one.upload("p.jpg", ROCKET, &[("public_id", "p")]).await;
     let changed = async || two.get("/demo/image/upload/p").await.header("etag") != before.header("etag");
     wait("an answer that is too old", changed).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_that_are_asked_for_one_picture_render_it_once() {
+    with_database(
+        |_, _, url| async move {
+            let nodes = async |url: String| {
+                let first = WholeApp::start_over(Arc::new(MemoryStore::new()), &[("catalog", &url)]).await;
+                let outside = || Outside { rendering_lease: NEVER, ..Outside::default() };
+                let (one, two) = (first.beside_with(outside()).await, first.beside_with(outside()).await);
+                one.upload("p.jpg", CHELSEA, &[("public_id", "p")]).await;
+                for width in 30..40 {
+                    let path = format!("/demo/image/upload/w_{width}/p");
+                    let (a, b) = futures::join!(one.get(&path), two.get(&path));
+                    assert!(a.status == 200 && a.body == b.body);
+                }
+                assert_eq!(one.renders().await + two.renders().await, 10);
+                // A node that failed does not keep the other from trying.
+                one.blobs.delete(&one.asset("p").await.blob).await.unwrap();
+                let lost = "/demo/image/upload/w_50/p";
+                let both = async { futures::join!(one.get(lost), two.get(lost)) };
+                let (a, b) = tokio::time::timeout(Duration::from_secs(120), both).await.expect("nobody waits");
+                assert_eq!((a.status.as_u16(), b.status.as_u16()), (500, 500));
+            };
+            let here = tokio::runtime::Handle::current();
+            tokio::task::spawn_blocking(move || here.block_on(nodes(url))).await.unwrap();
+        },
+        "",
+    )
+    .await;
 }

@@ -288,13 +288,13 @@ async fn scenario(url: String) {
     wait("the worker does the eager job", is_done).await;
 
     let mut acknowledged = BTreeMap::new();
-    for n in 0..nodes.len() {
+    for (n, node) in nodes.iter_mut().enumerate() {
         let clients = Clients::start(&site, &format!("killed-{n}"));
         clients.go_on(20).await;
-        nodes[n].process = None;
+        node.process = None;
         clients.go_on(20).await;
-        nodes[n].start(&site.settings);
-        nodes[n].ready().await;
+        node.start(&site.settings);
+        node.ready().await;
         clients.go_on(20).await;
         acknowledged.extend(clients.finish().await);
     }

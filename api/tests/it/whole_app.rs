@@ -78,8 +78,12 @@ impl WholeApp {
 
     /// Another server over the same blobs, with a catalog of its own over the same rows.
     pub async fn beside(&self, following: Following) -> Self {
+        self.beside_with(Outside { following, ..Outside::default() }).await
+    }
+
+    /// As [`WholeApp::beside`], with another outside.
+    pub async fn beside_with(&self, outside: Outside) -> Self {
         let records = open_records(&self.config).await.unwrap();
-        let outside = Outside { following, ..Outside::default() };
         let chosen = Choice::cpu_only("a test");
         let app = App::assemble_with(self.config.clone(), records.clone(), self.blobs.clone(), chosen, outside)
             .await

@@ -4,9 +4,10 @@ use super::{
     super::{Catalog, library::*},
     clear_garbage, new_cloud, upload,
 };
-use crate::domain::{ApiKey, CloudId, CloudName};
+use crate::domain::{ApiKey, CloudId, CloudName, DerivedKey};
 use serde_json::json;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// Somebody who follows the changes.
 struct Reader<'l> {
@@ -39,7 +40,7 @@ pub(super) async fn run(catalog: &dyn Catalog, library: &Library) {
     let mut last = None;
     for overwrite in [false, true] {
         let put = catalog.put_asset(&upload(&cloud, "a"), overwrite).await.unwrap();
-        assert_eq!(reader.changed().await, [cloud.clone()], "an upload");
+        assert_eq!(reader.changed().await, std::slice::from_ref(&cloud), "an upload");
         blobs.push(put.asset.blob.clone());
         last = Some(put.asset);
     }
@@ -53,29 +54,45 @@ pub(super) async fn run(catalog: &dyn Catalog, library: &Library) {
 
     let kind = DefinitionKind::Transformation;
     library.define(&cloud, kind, "named", json!({ "text": "w_1" })).await.unwrap();
-    assert_eq!(reader.changed().await, [cloud.clone()], "a definition");
+    assert_eq!(reader.changed().await, std::slice::from_ref(&cloud), "a definition");
     library.undefine(&cloud, kind, "named").await.unwrap();
-    assert_eq!(reader.changed().await, [cloud.clone()], "no definition");
+    assert_eq!(reader.changed().await, std::slice::from_ref(&cloud), "no definition");
     let key = ApiKey::random(cloud.clone());
     catalog.add_api_key(&key).await.unwrap();
-    assert_eq!(reader.changed().await, [cloud.clone()], "a key");
+    assert_eq!(reader.changed().await, std::slice::from_ref(&cloud), "a key");
     library.change_key(&cloud, &key.key, KeyChange::Enable(false), false).await.unwrap();
-    assert_eq!(reader.changed().await, [cloud.clone()], "a key that is switched off");
+    assert_eq!(reader.changed().await, std::slice::from_ref(&cloud), "a key that is switched off");
     library.change_key(&cloud, &key.key, KeyChange::Remove, false).await.unwrap();
-    assert_eq!(reader.changed().await, [cloud.clone()], "a key that is gone");
+    assert_eq!(reader.changed().await, std::slice::from_ref(&cloud), "a key that is gone");
     catalog.set_setting(&format!("cloud.{other}"), "{}").await.unwrap();
-    assert_eq!(reader.changed().await, [other.clone()], "settings of the other cloud");
+    assert_eq!(reader.changed().await, std::slice::from_ref(&other), "settings of the other cloud");
     catalog.set_setting("of the server", "1").await.unwrap();
     assert!(reader.changed().await.is_empty(), "no cloud's setting");
     library.rename_cloud(&cloud, &CloudName::new("epochs-renamed").unwrap()).await.unwrap();
-    assert_eq!(reader.changed().await, [cloud.clone()], "another name");
+    assert_eq!(reader.changed().await, std::slice::from_ref(&cloud), "another name");
     library.note_change(&cloud).await.unwrap();
-    assert_eq!(reader.changed().await, [cloud.clone()], "what is noted by hand");
+    assert_eq!(reader.changed().await, std::slice::from_ref(&cloud), "what is noted by hand");
     catalog.delete_asset(&asset.key).await.unwrap();
-    assert_eq!(reader.changed().await, [cloud.clone()], "a deletion");
+    assert_eq!(reader.changed().await, std::slice::from_ref(&cloud), "a deletion");
     assert_eq!(library.remove_cloud(&cloud).await.unwrap(), CloudRemoval::Done(Vec::new()));
-    assert_eq!(reader.changed().await, [cloud.clone()], "a cloud that is gone is told too");
+    assert_eq!(reader.changed().await, std::slice::from_ref(&cloud), "a cloud that is gone is told too");
     let late = library.changes_since(ChangeMark::default()).await.unwrap();
     assert!(late.epochs.iter().any(|(gone, _)| *gone == cloud), "also to those who look later");
     clear_garbage(catalog, &blobs).await;
+    renderings_are_claimed(library).await;
+}
+
+async fn renderings_are_claimed(library: &Library) {
+    let hour = Duration::from_secs(3600);
+    let (key, other) = (DerivedKey::from_digest([1; 32]), DerivedKey::from_digest([2; 32]));
+    let claim = async |key, holder, lease| library.claim_rendering(key, holder, lease).await.unwrap();
+    assert!(claim(&key, "one", hour).await && claim(&key, "one", hour).await, "again by the same holder");
+    assert_eq!(claim(&key, "two", hour).await, !library.has_nodes());
+    assert!(claim(&other, "two", Duration::ZERO).await && claim(&other, "one", hour).await, "its time was over");
+    library.forget_renderings().await.unwrap();
+    assert_eq!(claim(&key, "two", hour).await, !library.has_nodes(), "its time is not over");
+    library.release_rendering(&key, "two").await.unwrap();
+    assert_eq!(claim(&key, "two", hour).await, !library.has_nodes(), "only the holder takes a claim back");
+    library.release_rendering(&key, "one").await.unwrap();
+    assert!(claim(&key, "two", hour).await);
 }

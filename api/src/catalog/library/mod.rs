@@ -18,6 +18,7 @@ pub(super) mod jobs;
 mod labels;
 mod relations;
 pub(super) mod removal;
+mod renderings;
 mod search;
 pub(super) mod terms;
 mod versions;
