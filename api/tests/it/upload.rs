@@ -367,7 +367,10 @@ async fn a_failing_catalog_leaves_no_blob() {
     let app = TestApp::start().await;
     app.catalog.broken.store(true, Ordering::SeqCst);
     let answer = app.upload(&[("public_id", "a")], &png(4, 3, 100)).await;
-    assert_eq!((answer.status.as_u16(), answer.error().as_str()), (500, "Internal server error"));
+    assert_eq!(
+        (answer.status.as_u16(), answer.error().as_str()),
+        (503, "The server is temporarily unavailable. Try again later.")
+    );
     app.assert_nothing_stored("catalog");
     assert_eq!(app.upload(&[("public_id", "a")], &png(4, 3, 100)).await.status, StatusCode::OK);
 }

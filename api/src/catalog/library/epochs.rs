@@ -67,7 +67,7 @@ impl Library {
             async move {
                 let (epoch, notice) = match sql.dialect() {
                     Dialect::Sqlite => ("(SELECT coalesce(max(epoch), 0) + 1 FROM epochs)", None),
-                    Dialect::Postgres => ("txid_current()", Some(format!("SELECT pg_notify('{CHANNEL}', '')"))),
+                    Dialect::Postgres => ("txid_current()", Some(format!("SELECT pg_notify('{CHANNEL}', '')::text"))),
                 };
                 let query = format!(
                     "INSERT INTO epochs (cloud, epoch) VALUES (?, {epoch})
