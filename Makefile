@@ -14,7 +14,7 @@ run: ## Build the server and start it on a folder of its own, with sample pictur
 	TINTYPE_COMMIT=$(COMMIT) cargo build --release -p tintype-api
 	@exec $(TARGET)/release/tintype serve
 
-test: ## Run everything: format, lints, all tests, PostgreSQL, the official Python SDK
+test: ## Run everything: format, lints, all tests, PostgreSQL and S3, the official SDKs
 	@deploy/test.sh
 
 check: ## The quick inner loop: format, lints and unit tests, without services

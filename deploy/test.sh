@@ -56,7 +56,7 @@ step 'the program as it is delivered'
 # Thin LTO reads what the tests never look at: a release build has failed where all tests passed.
 cargo build --release -p tintype-api
 
-step 'the official Python SDK against the real server'
+step 'the official SDKs and cloudinary-cli against the real server'
 TINTYPE_BIN="$target/release/tintype" api/tests/sdk/run.sh
 
 step 'all passed'

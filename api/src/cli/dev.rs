@@ -20,8 +20,9 @@ pub(super) fn command() -> Command {
         .long_about(
             "Serve one cloud from memory, to run other programs' tests against. Everything is forgotten at the end.\n\n\
              tintype dev -- npm test\n\n\
-             runs a command with CLOUDINARY_URL, CLOUDINARY_CLOUD_NAME, CLOUDINARY_API_KEY, CLOUDINARY_API_SECRET and \
-             TINTYPE_URL set, and ends with its status. Without a command it serves until it is stopped.",
+             runs a command with CLOUDINARY_URL and TINTYPE_URL set, and ends with its status. Variables that would keep an \
+             SDK from reading CLOUDINARY_URL, such as CLOUDINARY_CLOUD_NAME, are taken away. Without a command it serves \
+             until it is stopped.",
         )
         .arg(
             Arg::new("dev-listen")
@@ -114,16 +115,12 @@ fn config(address: SocketAddr) -> Result<Config, String> {
     Config::load(&given).map_err(|error| error.to_string())
 }
 
+/// Variables that SDKs prefer to `CLOUDINARY_URL`, which alone says where the server is.
+const IN_THE_WAY: &[&str] = &["CLOUDINARY_CLOUD_NAME", "CLOUDINARY_API_KEY", "CLOUDINARY_API_SECRET"];
+
 /// What an SDK reads from its environment.
-fn variables(demo: &Demo, base: &str) -> Vec<(&'static str, String)> {
-    let (key, secret) = (demo.key.key.clone(), demo.key.secret.expose().to_owned());
-    vec![
-        ("CLOUDINARY_URL", demo::sdk_url(&demo.cloud, &demo.key, base)),
-        ("CLOUDINARY_CLOUD_NAME", demo.cloud.name.as_str().to_owned()),
-        ("CLOUDINARY_API_KEY", key),
-        ("CLOUDINARY_API_SECRET", secret),
-        ("TINTYPE_URL", base.to_owned()),
-    ]
+fn variables(demo: &Demo, base: &str) -> [(&'static str, String); 2] {
+    [("CLOUDINARY_URL", demo::sdk_url(&demo.cloud, &demo.key, base)), ("TINTYPE_URL", base.to_owned())]
 }
 
 async fn serve(app: App, listener: TcpListener, demo: &Demo, base: &str) -> Result<ExitCode, String> {
@@ -151,6 +148,9 @@ async fn serve_command(
     }));
     let mut command = tokio::process::Command::new(program);
     command.args(arguments).envs(variables(demo, base)).kill_on_drop(true);
+    for name in IN_THE_WAY {
+        command.env_remove(name);
+    }
     let status = async {
         let mut child =
             command.spawn().map_err(|error| format!("{} does not start: {error}", program.to_string_lossy()))?;
