@@ -213,18 +213,18 @@ impl Clock {
 }
 
 /// A connection of which something was read already.
-pub struct Reread {
+pub struct Reread<S> {
     before: Bytes,
-    stream: TcpStream,
+    stream: S,
 }
 
-impl Reread {
-    pub fn new(before: Bytes, stream: TcpStream) -> Self {
+impl<S> Reread<S> {
+    pub fn new(before: Bytes, stream: S) -> Self {
         Reread { before, stream }
     }
 }
 
-impl AsyncRead for Reread {
+impl<S: AsyncRead + Unpin> AsyncRead for Reread<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.before.is_empty() {
             return Pin::new(&mut self.stream).poll_read(cx, buf);
@@ -235,7 +235,7 @@ impl AsyncRead for Reread {
     }
 }
 
-impl AsyncWrite for Reread {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Reread<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }

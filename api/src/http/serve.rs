@@ -4,6 +4,7 @@ use super::express::{self, Next, Reread};
 use super::tls::Certificate;
 use crate::service::deliver_types::Deliver;
 use axum::Router;
+use bytes::{Bytes, BytesMut};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
@@ -11,7 +12,7 @@ use std::future::Future;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
@@ -125,7 +126,7 @@ async fn connection(
             return;
         }
     };
-    ordinary(Reread::new(before, stream), router, limits, stopped).await;
+    ordinary(before, stream, router, limits, stopped).await;
 }
 
 /// A connection with TLS.
@@ -141,18 +142,40 @@ async fn sealed(
         () = told(stopped.clone()) => return,
     };
     match accepted {
-        Ok(stream) => ordinary(stream, router, limits, stopped).await,
+        Ok(stream) => ordinary(Bytes::new(), stream, router, limits, stopped).await,
         Err(error) => tracing::debug!(error = %error, "a handshake failed"),
     }
 }
 
-/// Requests one after the other, or beside each other over HTTP/2.
+/// How a connection of HTTP/2 begins (RFC 9113, 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Reads on until the bytes cannot be the beginning of HTTP/2, or are all of it. What comes after this has limits of its own,
+/// but whatever tells the protocols apart waits for these bytes for ever. `None` at the end.
+async fn first_bytes(before: Bytes, stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Bytes>> {
+    let mut read = BytesMut::from(&before[..]);
+    while read.len() < PREFACE.len() && PREFACE.starts_with(&read) {
+        if stream.read_buf(&mut read).await? == 0 {
+            return Ok(None);
+        }
+    }
+    Ok(Some(read.freeze()))
+}
+
+/// Requests one after the other, or beside each other over HTTP/2. `before` was read of the stream already.
 async fn ordinary(
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    before: Bytes,
+    mut stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     router: Router,
     limits: ConnectionLimits,
     stopped: watch::Receiver<bool>,
 ) {
+    let first = tokio::select! {
+        first = tokio::time::timeout(limits.head_timeout, first_bytes(before, &mut stream)) => first,
+        () = told(stopped.clone()) => return,
+    };
+    // Whoever says nothing, leaves, or breaks off gets no answer.
+    let Ok(Ok(Some(first))) = first else { return };
     let mut builder = Builder::new(TokioExecutor::new());
     builder
         .http1()
@@ -167,7 +190,7 @@ async fn ordinary(
         .max_concurrent_streams(128)
         .keep_alive_interval(limits.head_timeout)
         .keep_alive_timeout(limits.head_timeout);
-    let served = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let served = builder.serve_connection(TokioIo::new(Reread::new(first, stream)), TowerToHyperService::new(router));
     let mut served = std::pin::pin!(served);
     let result = tokio::select! {
         result = served.as_mut() => result,

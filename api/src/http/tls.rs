@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::net::TcpStream;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
@@ -69,10 +70,21 @@ impl Certificate {
         Ok(true)
     }
 
-    /// Looks at the files now and then, for ever.
+    /// Looks at the files now and then and on SIGHUP, for ever.
     pub async fn watch(self: Arc<Self>) {
+        let mut hangups =
+            signal(SignalKind::hangup()).inspect_err(|error| tracing::warn!(%error, "SIGHUP cannot be caught")).ok();
         loop {
-            tokio::time::sleep(LOOK_EVERY).await;
+            let hangup = async {
+                match &mut hangups {
+                    Some(hangups) => hangups.recv().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+                _ = hangup => {}
+            }
             let this = self.clone();
             match tokio::task::spawn_blocking(move || this.reload()).await {
                 Ok(Ok(true)) => tracing::info!(file = %self.certificate.display(), "a new certificate is in use"),

@@ -96,3 +96,19 @@ async fn open_requests_finish_when_the_server_stops() {
     drop(idle);
     assert!(TcpStream::connect(server.address).await.is_err());
 }
+
+#[tokio::test]
+async fn beginnings_of_another_protocol_are_bounded_in_time() {
+    let limits = ConnectionLimits { head_timeout: Duration::from_millis(200), ..Default::default() };
+    let server = start(limits).await;
+    // Nothing, what may become HTTP/2 or POST, and all that HTTP/2 begins with.
+    for start in ["", "P", "PRI * HTTP/2.0\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"] {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        stream.write_all(start.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        let read = tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut answer));
+        assert!(read.await.is_ok(), "{start:?} holds a connection");
+    }
+    let answer = exchange(server.address, b"PUT /live HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 405 "), "{answer}");
+}

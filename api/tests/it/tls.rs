@@ -49,11 +49,14 @@ fn trusting(folder: &Path, protocols: &[&[u8]]) -> TlsConnector {
 }
 
 async fn start(certificate: Arc<Certificate>) -> (WholeApp, SocketAddr) {
+    start_with(certificate, ConnectionLimits::default()).await
+}
+
+async fn start_with(certificate: Arc<Certificate>, limits: ConnectionLimits) -> (WholeApp, SocketAddr) {
     let app = WholeApp::start_in_memory().await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (router, deliver) = app.parts();
-    let limits = ConnectionLimits::default();
     tokio::spawn(serve_with(listener, router, deliver, limits, Some(certificate), std::future::pending()));
     (app, address)
 }
@@ -114,6 +117,22 @@ async fn who_does_not_speak_tls_is_cut_off_and_harms_nobody() {
     // One that says nothing waits beside others.
     let _silent = TcpStream::connect(address).await.unwrap();
     assert!(live(&trusting(folder.path(), &[]), address).await.unwrap().0.ends_with("ok\n"));
+}
+
+#[tokio::test]
+async fn who_says_nothing_behind_a_handshake_is_cut_off() {
+    let folder = tempfile::tempdir().unwrap();
+    certify(folder.path());
+    let limits = ConnectionLimits { head_timeout: Duration::from_millis(300), ..Default::default() };
+    let (_app, address) = start_with(Arc::new(open(folder.path()).unwrap()), limits).await;
+    for protocols in [&[b"h2" as &[u8]][..], &[b"http/1.1"], &[]] {
+        let stream = TcpStream::connect(address).await.unwrap();
+        let connector = trusting(folder.path(), protocols);
+        let mut stream = connector.connect(ServerName::try_from("localhost").unwrap(), stream).await.unwrap();
+        let mut answer = Vec::new();
+        let read = tokio::time::timeout(Duration::from_secs(30), stream.read_to_end(&mut answer));
+        assert!(read.await.is_ok(), "silence holds a connection");
+    }
 }
 
 #[test]

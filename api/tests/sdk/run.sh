@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The unmodified Python SDK against a real server: TINTYPE_BIN, default target/debug/tintype.
+# The unmodified Python and Node SDKs and cloudinary-cli against a real server: TINTYPE_BIN, default target/debug/tintype.
 # TINTYPE_TEST_POSTGRES adds the PostgreSQL catalog; TINTYPE_TEST_NO_GPU=1 leaves the software adapter out.
 # A name of a test, such as CpuSqlite.test_headline, runs that one alone.
 set -euo pipefail
