@@ -6,15 +6,14 @@ use crate::catalog::library::Library;
 use crate::catalog::postgres::PostgresCatalog;
 use crate::catalog::sqlite::SqliteCatalog;
 use crate::catalog::{Catalog, CatalogError};
-use crate::config::budget::MemoryBudget;
 use crate::config::{CatalogConfig, Config, ProfileChoice, RendererChoice, StorageConfig, secret_key};
 use crate::demo;
-use crate::domain::{CloudName, Timestamp};
+use crate::domain::CloudName;
 use crate::fetch::{RemoteClient, SetupError};
-use crate::heap;
+use crate::font_files;
 use crate::http::serve::{ConnectionLimits, serve_with};
 use crate::http::tls::{Certificate, TlsError};
-use crate::http::{HttpState, MetricsText, router};
+use crate::http::{HttpState, router};
 use crate::jobs::announce::Announcer;
 use crate::jobs::batch::BatchHandler;
 use crate::jobs::clock::Clock as JobClock;
@@ -27,6 +26,7 @@ use crate::jobs::queue::JobQueue;
 use crate::jobs::webhook::WebhookHandler;
 use crate::jobs::worker::{Lane, Worker, WorkerSettings};
 use crate::jobs::{EAGER, EAGER_BATCH, EXPLICIT, WEBHOOK};
+use crate::metrics::Metrics;
 use crate::pipeline_files::PipelineFiles;
 use crate::probe;
 use crate::service::deliver::{Delivery, DeliveryCache, DeliverySettings};
@@ -43,6 +43,7 @@ use crate::service::turn::{self, Turns};
 use crate::service::upgrade::{Upgrades, default_effort};
 use crate::service::upload::{Changed, UploadService, UploadSettings};
 use crate::storage::{Backup, BlobStore, FsStore, MemoryStore, S3Store};
+use crate::tidying::{remove_unfinished, sweep};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tintype_render::Limits;
@@ -62,16 +63,12 @@ const RETRY_AFTER: Duration = Duration::from_secs(2);
 const GRACE: Duration = Duration::from_secs(20);
 /// Least size of a part of a file that is not the last: what clients of Cloudinary keep to.
 const MIN_PART_BYTES: u64 = 5 << 20;
-/// How often blobs that no row names any longer are deleted.
-const SWEEP_EVERY: Duration = Duration::from_secs(60);
-/// How often uploads to the blob stores that nobody finishes are looked for.
-const SWEEP_UNFINISHED_EVERY: Duration = Duration::from_secs(3600);
 
 /// Why the server does not start, or ends.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
-    #[error("{0}")]
-    Fonts(String),
+    #[error("cannot read fonts in {}: {error}", folder.display())]
+    Fonts { folder: std::path::PathBuf, error: std::io::Error },
     #[error(transparent)]
     Config(#[from] crate::config::ConfigError),
     #[error("catalog: {0}")]
@@ -203,24 +200,6 @@ pub fn choose_renderer_of(config: &Config) -> Result<Choice, AppError> {
 /// Chooses what renders, and says why.
 pub fn choose_renderer(wanted: RendererChoice, budget_bytes: u64) -> Result<Choice, AppError> {
     choose(wanted, gpu_options(budget_bytes))
-}
-
-/// The font files of a folder, by name; a folder that is named must be there.
-fn read_fonts(folder: &std::path::Path) -> Result<Vec<Vec<u8>>, AppError> {
-    if folder.as_os_str().is_empty() {
-        return Ok(Vec::new());
-    }
-    let failed = |error| AppError::Fonts(format!("cannot read fonts in {}: {error}", folder.display()));
-    let mut paths = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
-        let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase());
-        if matches!(extension.as_deref(), Some("ttf" | "otf" | "ttc" | "otc")) {
-            paths.push(path);
-        }
-    }
-    paths.sort();
-    paths.iter().map(|path| std::fs::read(path).map_err(failed)).collect()
 }
 
 fn choose(wanted: RendererChoice, options: GpuOptions) -> Result<Choice, AppError> {
@@ -365,6 +344,8 @@ impl App {
         let records = library.clone();
         let eager = Arc::new(EagerRenderer::new(deriver.clone(), meter.clone(), RETRY_AFTER));
         let signature_policy = SignaturePolicy { accept_v1: config.http.accept_signature_v1 };
+        // One for all calls, so that its ceilings hold for them together.
+        let remote = RemoteClient::new(config.remote.fetch_settings()?)?;
         let library = LibraryService::new(library::Parts {
             catalog: catalog.clone(),
             library,
@@ -380,9 +361,9 @@ impl App {
         })
         .with_studio(Studio::new(
             scheduler.clone(),
-            Arc::new(Fonts::new(read_fonts(&config.making.fonts_dir)?)),
+            Arc::new(Fonts::new(font_files::read(&config.making.fonts_dir)?)),
             Arc::new(UploadedPictures::new(scheduler.clone(), limits.clone())),
-            RemoteClient::new(config.remote.fetch_settings()?)?,
+            remote.clone(),
             limits.clone(),
             StudioLimits {
                 max_pictures: config.making.max_pictures,
@@ -425,7 +406,7 @@ impl App {
                 min_part_bytes: MIN_PART_BYTES,
             },
         )
-        .with_remote(RemoteClient::new(config.remote.fetch_settings()?)?);
+        .with_remote(remote);
         let mapped = Mapped::new(library.clone(), uploads.clone());
         let job_metrics = Arc::new(JobMetrics::new(outside.clock));
         let settings = WorkerSettings { lease: config.jobs.lease, ..WorkerSettings::default() };
@@ -504,10 +485,11 @@ impl App {
 
     /// Serves until the process is told to stop, then finishes what was begun.
     pub async fn run(self) -> Result<(), AppError> {
-        if let Some((certificate, key)) = &self.config.http.tls {
-            // Before anything is made or printed.
-            Certificate::open(certificate, key)?;
-        }
+        // Before anything is made or printed.
+        let certificate = match &self.config.http.tls {
+            None => None,
+            Some((certificate, key)) => Some(Arc::new(Certificate::open(certificate, key)?)),
+        };
         let address = self.config.http.listen;
         let listener = TcpListener::bind(address).await.map_err(|error| AppError::Listen { address, error })?;
         let found = demo::find_or_create(self.catalog.as_ref()).await?;
@@ -523,17 +505,18 @@ impl App {
             Some(backup) => println!("blobs: {}, copies: {}", self.blobs.kind(), backup.copies().kind()),
             None => println!("blobs: {}", self.blobs.kind()),
         }
-        let scheme = if self.config.http.tls.is_some() { "https" } else { "http" };
+        let scheme = if certificate.is_some() { "https" } else { "http" };
         println!("listening on {scheme}://{address}");
-        self.serve_on(listener, stop_signal()).await
+        self.serve_on(listener, certificate, stop_signal()).await
     }
 
     /// Serves a listener and runs jobs until `stop` is done, then finishes what was begun.
-    pub async fn serve_on(self, listener: TcpListener, stop: impl Future<Output = ()>) -> Result<(), AppError> {
-        let certificate = match &self.config.http.tls {
-            None => None,
-            Some((certificate, key)) => Some(Arc::new(Certificate::open(certificate, key)?)),
-        };
+    pub async fn serve_on(
+        self,
+        listener: TcpListener,
+        certificate: Option<Arc<Certificate>>,
+        stop: impl Future<Output = ()>,
+    ) -> Result<(), AppError> {
         let watcher = certificate.clone().map(|certificate| tokio::spawn(certificate.watch()));
         let (stop_jobs, jobs_stopped) = watch::channel(false);
         let jobs = tokio::spawn({
@@ -631,46 +614,6 @@ fn lanes(
     ]
 }
 
-/// Keeps derived pictures below their limit, and deletes blobs that no row names any longer, also those that a crash left.
-/// Gives back memory that was freed and is not in use again.
-async fn sweep(catalog: Arc<dyn Catalog>, library: Library, deriver: Arc<Deriver>, keeper: Arc<DerivedKeeper>) {
-    loop {
-        keeper.tidy().await;
-        match catalog.garbage(100).await {
-            Ok(blobs) if !blobs.is_empty() => {
-                let full = blobs.len() == 100;
-                deriver.drop_blobs(blobs).await;
-                if full {
-                    continue;
-                }
-            }
-            Ok(_) => {}
-            Err(error) => tracing::warn!(error = %error, "the garbage list could not be read"),
-        }
-        if let Err(error) = library.forget_renderings().await {
-            tracing::warn!(%error, "old claims of renderings stay");
-        }
-        tintype_render::pool::trim();
-        heap::trim();
-        tokio::time::sleep(SWEEP_EVERY).await;
-    }
-}
-
-/// Has the stores forget uploads that no living writer will finish, and the server files whose parts stopped coming.
-async fn remove_unfinished(stores: Vec<Arc<dyn BlobStore>>, uploads: UploadService) {
-    loop {
-        if let Err(error) = uploads.expire_parts(Timestamp::now()).await {
-            tracing::warn!(error = %error, "parts of unfinished files could not be removed");
-        }
-        for store in &stores {
-            if let Err(error) = store.remove_unfinished().await {
-                tracing::warn!(error = %error, store = store.kind(), "unfinished uploads could not be removed");
-            }
-        }
-        tokio::time::sleep(SWEEP_UNFINISHED_EVERY).await;
-    }
-}
-
 /// Done when the process is asked to stop.
 pub(crate) async fn stop_signal() {
     use tokio::signal::unix::{SignalKind, signal};
@@ -688,51 +631,5 @@ pub(crate) async fn stop_signal() {
     tokio::select! {
         () = wait(SignalKind::terminate()) => {}
         () = wait(SignalKind::interrupt()) => {}
-    }
-}
-
-/// Text of `/metrics`.
-struct Metrics {
-    scheduler: Arc<Scheduler>,
-    cache: DeliveryCache,
-    keeper: Arc<DerivedKeeper>,
-    jobs: Arc<JobMetrics>,
-    upgrades: Arc<Upgrades>,
-    memory: MemoryBudget,
-    renderer: String,
-}
-
-impl MetricsText for Metrics {
-    fn render(&self) -> String {
-        let mut text = self.scheduler.metrics().to_string();
-        let label: String = self.renderer.chars().filter(|c| !matches!(c, '"' | '\\' | '\n')).collect();
-        text += "# HELP tintype_renderer_info What renders, and why.\n# TYPE tintype_renderer_info gauge\n";
-        text += &format!("tintype_renderer_info{{renderer=\"{label}\"}} 1\n");
-        text += "# HELP tintype_memory_budget_bytes Memory that each part of the server may use.\n";
-        text += "# TYPE tintype_memory_budget_bytes gauge\n";
-        for (part, bytes) in self.memory.parts() {
-            text += &format!("tintype_memory_budget_bytes{{part=\"{part}\"}} {bytes}\n");
-        }
-        text += &self.jobs.render();
-        text += "# HELP tintype_url_cache_bytes Bytes of finished answers in memory.\n";
-        text += "# TYPE tintype_url_cache_bytes gauge\n";
-        text += &format!("tintype_url_cache_bytes {}\n", self.cache.bytes());
-        text += "# HELP tintype_pool_bytes Bytes of buffers that are kept to be used again.\n";
-        text += "# TYPE tintype_pool_bytes gauge\n";
-        text += &format!("tintype_pool_bytes {}\n", tintype_render::pool::held_bytes());
-        text +=
-            "# HELP tintype_derived_evicted_total Derived pictures that were removed because there were too many.\n";
-        text += "# TYPE tintype_derived_evicted_total counter\n";
-        text += &format!("tintype_derived_evicted_total {}\n", self.keeper.evicted());
-        let counts = self.upgrades.counts();
-        text += "# HELP tintype_provisional_answers_total Automatic formats that were answered in the next best one.\n";
-        text += "# TYPE tintype_provisional_answers_total counter\n";
-        text += &format!("tintype_provisional_answers_total {}\n", counts.provisional);
-        text += "# HELP tintype_upgrades_total Better pictures made after such answers, by how that ended.\n";
-        text += "# TYPE tintype_upgrades_total counter\n";
-        for (outcome, n) in [("finished", counts.finished), ("failed", counts.failed), ("dropped", counts.dropped)] {
-            text += &format!("tintype_upgrades_total{{outcome=\"{outcome}\"}} {n}\n");
-        }
-        text
     }
 }

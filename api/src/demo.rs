@@ -1,10 +1,9 @@
 //! The cloud that a first start creates, so that there is something to look at.
 
+use crate::auth::basic::basic_header;
 use crate::catalog::{Catalog, CatalogError};
 use crate::domain::{ApiKey, Cloud, CloudName};
 use crate::service::upload::{FileSource, UploadKind, UploadRequest, UploadService};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 
 /// Name of the first cloud.
@@ -53,7 +52,6 @@ pub async fn find_or_create(catalog: &dyn Catalog) -> Result<Option<Demo>, Catal
 
 /// Uploads the sample pictures the way a client would.
 pub async fn load_samples(demo: &Demo, uploads: &UploadService) -> Result<(), String> {
-    let basic = STANDARD.encode(format!("{}:{}", demo.key.key, demo.key.secret.expose()));
     for (public_id, filename, bytes) in SAMPLES {
         let failed = |error: &dyn std::fmt::Display| format!("the sample {filename} could not be loaded: {error}");
         let mut spool = uploads.spool(&demo.cloud.id).await.map_err(|error| failed(&error))?;
@@ -61,7 +59,7 @@ pub async fn load_samples(demo: &Demo, uploads: &UploadService) -> Result<(), St
         let request = UploadRequest {
             cloud: demo.cloud.name.as_str().to_owned(),
             kind: UploadKind::Image,
-            authorization: Some(format!("Basic {basic}")),
+            authorization: Some(basic_header(&demo.key.key, demo.key.secret.expose())),
             params: vec![("public_id".to_owned(), (*public_id).to_owned()), ("tags".to_owned(), "sample".to_owned())],
             part: None,
             file: Some(FileSource::Received { spool, filename: (*filename).to_owned() }),

@@ -2,7 +2,7 @@
 
 use base64::Engine;
 use base64::engine::GeneralPurpose;
-use base64::engine::general_purpose::GeneralPurposeConfig;
+use base64::engine::general_purpose::{GeneralPurposeConfig, STANDARD};
 use base64::{alphabet, engine::DecodePaddingMode};
 use std::fmt;
 
@@ -35,6 +35,11 @@ impl fmt::Debug for BasicCredentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BasicCredentials").field("api_key", &self.api_key).field("api_secret", &"***").finish()
     }
+}
+
+/// The header that proves a key pair: for calls that the server makes to its own services.
+pub fn basic_header(api_key: &str, api_secret: &str) -> String {
+    format!("Basic {}", STANDARD.encode(format!("{api_key}:{api_secret}")))
 }
 
 /// Why an `Authorization` header cannot be used.

@@ -129,7 +129,7 @@ async fn serve(app: App, listener: TcpListener, demo: &Demo, base: &str) -> Resu
         println!("{name}={value}");
     }
     println!("ready: {base} (in memory: everything is forgotten at the end)");
-    app.serve_on(listener, stop_signal()).await.map_err(|error| error.to_string())?;
+    app.serve_on(listener, None, stop_signal()).await.map_err(|error| error.to_string())?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -142,7 +142,7 @@ async fn serve_command(
     arguments: &[OsString],
 ) -> Result<ExitCode, String> {
     let (stop, stopped) = oneshot::channel::<()>();
-    let served = tokio::spawn(app.serve_on(listener, async {
+    let served = tokio::spawn(app.serve_on(listener, None, async {
         // A sender that is gone says the same.
         let _ = stopped.await;
     }));

@@ -14,15 +14,14 @@ pub use bucket::objects;
 pub use definitions::{Count, Definitions, copy_definitions};
 pub use folder::files;
 
+use crate::auth::basic::basic_header;
 use crate::catalog::CatalogError;
 use crate::domain::{AssetKey, DeliveryType, InvalidValue, PublicId, ResourceType};
 use crate::fetch::{ContentTypes, Failure as FetchFailure, FetchError, RemoteClient};
 use crate::service::access::Caller;
 use crate::service::library::LibraryService;
-use crate::service::upload::{FileSource, UploadError, UploadKind, UploadRequest, UploadService};
+use crate::service::upload::{FileSource, UploadError, UploadRequest, UploadService};
 use crate::storage::BlobReader;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
@@ -201,11 +200,10 @@ impl Importer {
         let catalog = &self.library.parts().catalog;
         let found = catalog.asset(&key).await.map_err(|error: CatalogError| error.to_string())?;
         if let Some(asset) = found.filter(|asset| !asset.placeholder) {
+            // Without a size and a sum nothing is known to be the same.
+            let comparable = item.bytes.is_some() || item.md5.is_some();
             let same_size = item.bytes.is_none_or(|bytes| bytes == asset.bytes);
-            if same_size
-                && item.bytes.or(item.md5.as_ref().map(|_| 0)).is_some()
-                && self.same_sum(item, &asset.etag).await?
-            {
+            if comparable && same_size && self.same_sum(item, &asset.etag).await? {
                 return Ok(Outcome::Present);
             }
             if options.keep_existing {
@@ -215,19 +213,18 @@ impl Importer {
         if options.dry_run {
             return Ok(Outcome::Imported(item.bytes.unwrap_or(0)));
         }
-        let mut pause = options.pause;
-        for attempt in 1.. {
+        let (mut pause, mut attempt) = (options.pause, 1);
+        loop {
             match self.upload(item).await {
                 Ok(bytes) => return Ok(Outcome::Imported(bytes)),
                 Err(error) if attempt < ATTEMPTS && is_passing(&error) => {
                     tracing::warn!(public_id = item.public_id, error = %error, "tried again");
                     tokio::time::sleep(pause).await;
-                    pause = pause.saturating_mul(2);
+                    (pause, attempt) = (pause.saturating_mul(2), attempt + 1);
                 }
                 Err(error) => return Err(error.to_string()),
             }
         }
-        Err("it was tried too often".to_owned())
     }
 
     /// Whether the bytes of the item are those with that sum. A source that tells no sum is trusted with the size.
@@ -281,12 +278,8 @@ impl Importer {
         let key = &self.caller.key;
         let request = UploadRequest {
             cloud: self.caller.cloud.name.as_str().to_owned(),
-            kind: match item.resource_type {
-                ResourceType::Image => UploadKind::Image,
-                ResourceType::Video => UploadKind::Video,
-                ResourceType::Raw => UploadKind::Raw,
-            },
-            authorization: Some(format!("Basic {}", STANDARD.encode(format!("{}:{}", key.key, key.secret.expose())))),
+            kind: item.resource_type.into(),
+            authorization: Some(basic_header(&key.key, key.secret.expose())),
             params,
             file: Some(FileSource::Received { spool, filename: item.filename.clone() }),
             part: None,

@@ -3,11 +3,11 @@
 
 use super::deliver_types::DeliveryError;
 use super::library::LibraryService;
-use super::upload::{FileSource, UploadError, UploadKind, UploadRequest, UploadService};
+use super::upload::{FileSource, UploadError, UploadRequest, UploadService};
+use crate::auth::basic::basic_header;
 use crate::domain::{AssetKey, Cloud, DeliveryType, PublicId, ResourceType};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use parking_lot::Mutex;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -91,8 +91,7 @@ impl Mapped {
         if folders.is_empty() {
             return Ok(None);
         }
-        let internal = |error: crate::catalog::CatalogError| DeliveryError::Internal(error.to_string());
-        let Some((folder, template)) = self.library.mapping_above(&cloud.id, &folders).await.map_err(internal)? else {
+        let Some((folder, template)) = self.library.mapping_above(&cloud.id, &folders).await? else {
             return Ok(None);
         };
         let Some(rest) = id.get(folder.len() + 1..).filter(|rest| stays_below(rest)) else { return Ok(None) };
@@ -105,25 +104,20 @@ impl Mapped {
     }
 
     async fn fetch(&self, cloud: &Cloud, wanted: &Wanted) -> Outcome {
-        let internal = |error: crate::catalog::CatalogError| DeliveryError::Internal(error.to_string());
         let catalog = &self.library.parts().catalog;
         // Somebody may have been faster.
-        if catalog.asset(&wanted.key).await.map_err(internal)?.is_some() {
+        if catalog.asset(&wanted.key).await?.is_some() {
             return Ok(());
         }
-        let keys = catalog.api_keys(&cloud.id).await.map_err(internal)?;
+        let keys = catalog.api_keys(&cloud.id).await?;
         let Some(key) = keys.into_iter().find(|key| key.enabled) else {
             return Err(DeliveryError::NotFound(wanted.key.public_id.to_string()));
         };
         let param = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         let request = UploadRequest {
             cloud: cloud.name.to_string(),
-            kind: match wanted.key.resource_type {
-                ResourceType::Image => UploadKind::Image,
-                ResourceType::Video => UploadKind::Video,
-                ResourceType::Raw => UploadKind::Raw,
-            },
-            authorization: Some(format!("Basic {}", STANDARD.encode(format!("{}:{}", key.key, key.secret.expose())))),
+            kind: wanted.key.resource_type.into(),
+            authorization: Some(basic_header(&key.key, key.secret.expose())),
             // What another node stored meanwhile stays.
             params: vec![param("public_id", wanted.key.public_id.as_str()), param("overwrite", "false")],
             file: Some(FileSource::Remote(wanted.address.clone())),
@@ -151,9 +145,9 @@ fn refused(error: UploadError) -> DeliveryError {
         UploadError::Fetch(crate::fetch::FetchError::Busy) => {
             DeliveryError::Busy { retry_after: Duration::from_secs(2) }
         }
-        error @ (UploadError::Catalog(_) | UploadError::Storage(_) | UploadError::Internal(_)) => {
-            DeliveryError::Internal(error.to_string())
-        }
+        UploadError::Catalog(error) => error.into(),
+        UploadError::Storage(error) => error.into(),
+        error @ UploadError::Internal(_) => DeliveryError::Internal(error.to_string()),
         other => DeliveryError::Remote(other.to_string()),
     }
 }
@@ -163,16 +157,12 @@ fn stays_below(rest: &str) -> bool {
     !rest.is_empty() && rest.split('/').all(|part| !matches!(part, "" | "." | ".."))
 }
 
+/// What means nothing but itself in a path.
+const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
+
 /// A path as a part of an address: whatever could mean anything but itself is percent-encoded.
 fn encoded(path: &str) -> String {
-    let mut text = String::with_capacity(path.len());
-    for byte in path.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => text.push(char::from(byte)),
-            other => text.push_str(&format!("%{other:02X}")),
-        }
-    }
-    text
+    utf8_percent_encode(path, PLAIN).to_string()
 }
 
 #[cfg(test)]

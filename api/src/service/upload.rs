@@ -66,6 +66,16 @@ pub enum UploadKind {
     Auto,
 }
 
+impl From<ResourceType> for UploadKind {
+    fn from(kind: ResourceType) -> Self {
+        match kind {
+            ResourceType::Image => UploadKind::Image,
+            ResourceType::Video => UploadKind::Video,
+            ResourceType::Raw => UploadKind::Raw,
+        }
+    }
+}
+
 impl UploadKind {
     /// As in a path.
     pub const fn as_str(self) -> &'static str {

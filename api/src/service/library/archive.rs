@@ -298,7 +298,7 @@ impl LibraryService {
             has_alpha: false,
             bytes,
             etag: hex::encode(md5.finalize()),
-            blob: blob.clone(),
+            blob,
             uploaded_at: Timestamp::now(),
             original_filename: String::new(),
             tags,
@@ -314,19 +314,7 @@ impl LibraryService {
             details: AssetDetails::default(),
             backup: false,
         };
-        let put = match self.parts.catalog.put_asset(&asset, true).await {
-            Ok(put) => put,
-            Err(error) => {
-                // A failed call may have been committed all the same: the blob goes only when no row names it.
-                if matches!(self.parts.catalog.referenced(&blob).await, Ok(false))
-                    && let Err(error) = self.parts.blobs.delete(&blob).await
-                {
-                    tracing::warn!(%blob, %error, "a blob without a row could not be deleted");
-                }
-                return Err(error.into());
-            }
-        };
-        self.after_change(&caller.cloud.id, &put.freed_blobs).await;
+        let put = self.record(caller, asset).await?;
         let answer = UploadAnswer {
             view: self.view(caller).await?,
             key: caller.key.clone(),

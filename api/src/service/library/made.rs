@@ -186,7 +186,7 @@ impl LibraryService {
             has_alpha: file.has_alpha,
             bytes: file.bytes.len() as u64,
             etag: hex::encode(Md5::digest(&file.bytes)),
-            blob: blob.clone(),
+            blob,
             uploaded_at: Timestamp::now(),
             original_filename: String::new(),
             tags: vec![],
@@ -202,6 +202,12 @@ impl LibraryService {
             details: AssetDetails { made_of, ..AssetDetails::default() },
             backup: false,
         };
+        self.record(caller, asset).await
+    }
+
+    /// Records an asset whose blob is durable, in the place of what was there; the blob goes where that fails.
+    pub(super) async fn record(&self, caller: &Caller, asset: NewAsset) -> Result<PutAsset, ApiError> {
+        let blob = &asset.blob;
         match self.parts.catalog.put_asset(&asset, true).await {
             Ok(put) => {
                 self.after_change(&caller.cloud.id, &put.freed_blobs).await;
@@ -209,8 +215,8 @@ impl LibraryService {
             }
             Err(error) => {
                 // A failed call may have been committed all the same: the blob goes only when no row names it.
-                if matches!(self.parts.catalog.referenced(&blob).await, Ok(false))
-                    && let Err(error) = self.parts.blobs.delete(&blob).await
+                if matches!(self.parts.catalog.referenced(blob).await, Ok(false))
+                    && let Err(error) = self.parts.blobs.delete(blob).await
                 {
                     tracing::warn!(%blob, %error, "a blob without a row could not be deleted");
                 }

@@ -1,0 +1,62 @@
+//! What a server does now and then so that nothing grows for ever.
+
+use crate::catalog::Catalog;
+use crate::catalog::library::Library;
+use crate::domain::Timestamp;
+use crate::heap;
+use crate::service::derive::Deriver;
+use crate::service::keep::DerivedKeeper;
+use crate::service::upload::UploadService;
+use crate::storage::BlobStore;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often blobs that no row names any longer are deleted.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
+/// How often uploads to the blob stores that nobody finishes are looked for.
+const SWEEP_UNFINISHED_EVERY: Duration = Duration::from_secs(3600);
+
+/// Keeps derived pictures below their limit, and deletes blobs that no row names any longer, also those that a crash left.
+/// Gives back memory that was freed and is not in use again.
+pub(crate) async fn sweep(
+    catalog: Arc<dyn Catalog>,
+    library: Library,
+    deriver: Arc<Deriver>,
+    keeper: Arc<DerivedKeeper>,
+) {
+    loop {
+        keeper.tidy().await;
+        match catalog.garbage(100).await {
+            Ok(blobs) if !blobs.is_empty() => {
+                let full = blobs.len() == 100;
+                deriver.drop_blobs(blobs).await;
+                if full {
+                    continue;
+                }
+            }
+            Ok(_) => {}
+            Err(error) => tracing::warn!(error = %error, "the garbage list could not be read"),
+        }
+        if let Err(error) = library.forget_renderings().await {
+            tracing::warn!(%error, "old claims of renderings stay");
+        }
+        tintype_render::pool::trim();
+        heap::trim();
+        tokio::time::sleep(SWEEP_EVERY).await;
+    }
+}
+
+/// Has the stores forget uploads that no living writer will finish, and the server files whose parts stopped coming.
+pub(crate) async fn remove_unfinished(stores: Vec<Arc<dyn BlobStore>>, uploads: UploadService) {
+    loop {
+        if let Err(error) = uploads.expire_parts(Timestamp::now()).await {
+            tracing::warn!(error = %error, "parts of unfinished files could not be removed");
+        }
+        for store in &stores {
+            if let Err(error) = store.remove_unfinished().await {
+                tracing::warn!(error = %error, store = store.kind(), "unfinished uploads could not be removed");
+            }
+        }
+        tokio::time::sleep(SWEEP_UNFINISHED_EVERY).await;
+    }
+}
