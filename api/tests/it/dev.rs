@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use crate::app::{multipart, sign_with};
+use crate::program;
 use crate::whole_app::ROCKET;
-use http_body_util::BodyExt;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -15,11 +15,8 @@ use tintype_api::domain::{ApiKey, CloudId, Secret, Timestamp};
 use tintype_render::{Limits, codec};
 
 fn dev(folder: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tintype"));
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("TINTYPE_")) {
-        command.env_remove(name);
-    }
-    command.current_dir(folder).arg("dev").stdin(Stdio::null());
+    let mut command = program::command();
+    command.current_dir(folder).arg("dev");
     command
 }
 
@@ -33,11 +30,10 @@ impl Drop for Running {
     }
 }
 
-fn exchange(address: &str, head: &str, body: &[u8]) -> Vec<u8> {
+fn exchange(address: &str, request: &[u8]) -> Vec<u8> {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-    stream.write_all(head.as_bytes()).unwrap();
-    stream.write_all(body).unwrap();
+    stream.write_all(request).unwrap();
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).unwrap();
     answer
@@ -66,21 +62,15 @@ async fn it_serves_from_memory_and_leaves_nothing() {
     let key = ApiKey { key: "42".to_owned(), secret: Secret::new("hush"), ..ApiKey::random(CloudId::random()) };
     let now = Timestamp::now().unix_seconds();
     let params = sign_with(&key, &[("public_id", "mine")], now, Version::V2, Algorithm::Sha1);
-    let (parts, body) = multipart("/v1_1/mine/image/upload", &params, Some(("rocket.jpg", ROCKET))).into_parts();
-    let body = body.collect().await.unwrap().to_bytes();
-    let head = format!(
-        "POST {} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: {}\r\ncontent-length: {}\r\n\r\n",
-        parts.uri,
-        parts.headers["content-type"].to_str().unwrap(),
-        body.len()
-    );
-    let answer = String::from_utf8_lossy(&exchange(address, &head, &body)).into_owned();
+    let request = multipart("/v1_1/mine/image/upload", &params, Some(("rocket.jpg", ROCKET)));
+    let request = program::wire(request).await;
+    let answer = String::from_utf8_lossy(&exchange(address, &request)).into_owned();
     assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
     for picture in ["mine.jpg", "chelsea.jpg"] {
         let head = format!(
             "GET /mine/image/upload/c_fill,w_40,h_30/{picture} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
         );
-        let answer = exchange(address, &head, b"");
+        let answer = exchange(address, head.as_bytes());
         assert!(answer.starts_with(b"HTTP/1.1 200 OK"), "{picture}: {}", String::from_utf8_lossy(&answer));
         let start = answer.windows(4).position(|window| window == b"\r\n\r\n").unwrap() + 4;
         let probe = codec::probe(&answer[start..], &Limits::default()).unwrap();

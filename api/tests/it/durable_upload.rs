@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use crate::app::{multipart, sign_with};
+use crate::program;
 use crate::whole_app::ROCKET;
-use http_body_util::BodyExt;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -45,9 +45,7 @@ async fn an_upload_is_durable_before_it_is_acknowledged() {
     let mut command = Command::new("strace");
     command.args(["-f", "-y", "-s", "4096", "-e", CALLS, "-o"]).arg(&trace);
     command.arg(env!("CARGO_BIN_EXE_tintype")).arg("serve");
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("TINTYPE_")) {
-        command.env_remove(name);
-    }
+    program::clear_settings(&mut command);
     let spawned = command
         .env("TINTYPE_DATA_DIR", &data)
         .env("TINTYPE_LISTEN", address.to_string())
@@ -73,19 +71,12 @@ async fn an_upload_is_durable_before_it_is_acknowledged() {
         Version::V2,
         Algorithm::Sha1,
     );
-    let (parts, body) = multipart("/v1_1/demo/image/upload", &params, Some(("rocket.jpg", ROCKET))).into_parts();
-    let body = body.collect().await.unwrap().to_bytes();
-    let head = format!(
-        "POST {} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: {}\r\ncontent-length: {}\r\n\r\n",
-        parts.uri,
-        parts.headers["content-type"].to_str().unwrap(),
-        body.len()
-    );
+    let request = multipart("/v1_1/demo/image/upload", &params, Some(("rocket.jpg", ROCKET)));
+    let request = program::wire(request).await;
     let begin = fs::read(&trace).unwrap().len();
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-    stream.write_all(head.as_bytes()).unwrap();
-    stream.write_all(&body).unwrap();
+    stream.write_all(&request).unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.contains("kept-for-good"), "{answer}");

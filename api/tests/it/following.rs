@@ -2,10 +2,11 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use crate::catalog::postgres::with_database;
+use crate::program;
 use crate::whole_app::{CHELSEA, ROCKET, WholeApp, ok};
 use axum::http::Method;
 use serde_json::json;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tintype_api::app::Outside;
@@ -87,10 +88,7 @@ async fn commands_beside_a_server_are_noticed() {
     let path = "/demo/image/upload/w_30/p";
     assert_eq!(server.get(path).await.status, 200);
     for (value, status) in [("true", 401), ("false", 200)] {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tintype"));
-        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("TINTYPE_")) {
-            command.env_remove(name);
-        }
+        let mut command = program::command();
         command.args(["cloud", "set", "demo", &format!("strict_transformations={value}")]);
         let done = command.env("TINTYPE_DATA_DIR", server.data()).stdin(Stdio::null()).status().unwrap();
         assert!(done.success());

@@ -1,12 +1,12 @@
 //! `tintype import` from a folder and from an account, which is another server here.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+use crate::program;
 use crate::whole_app::{CHELSEA, ICON, ROCKET, WholeApp, ok};
 use axum::http::Method;
 use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 use tintype_api::import::{Account, Importer, Items, Options, Progress, Report, copy_definitions, files};
@@ -249,13 +249,7 @@ fn the_command_reports() {
     let (data, files) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     write(files.path(), "pics/rocket.jpg", ROCKET);
     write(files.path(), "pics/broken.png", b"no picture");
-    let tintype = |arguments: &[&str]| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tintype"));
-        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("TINTYPE_") || name.starts_with("AWS_")) {
-            command.env_remove(name);
-        }
-        command.env("TINTYPE_DATA_DIR", data.path()).env("TINTYPE_RENDERER", "cpu").args(arguments).output().unwrap()
-    };
+    let tintype = |arguments: &[&str]| program::tintype(data.path(), arguments);
     let made = tintype(&["cloud", "create", "mine"]);
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     let path = files.path().to_str().unwrap();

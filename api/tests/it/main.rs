@@ -27,6 +27,7 @@ mod nodes;
 mod openapi;
 mod opening;
 mod overload;
+mod program;
 mod provisional;
 mod remote;
 mod s3;

@@ -4,6 +4,7 @@
 
 use crate::app::{basic, multipart};
 use crate::catalog::postgres::{connect, with_database};
+use crate::program;
 use crate::s3;
 use crate::whole_app::{CHELSEA, ICON, ROCKET};
 use http_body_util::BodyExt;
@@ -12,7 +13,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -94,10 +95,7 @@ impl Node {
     }
 
     fn start(&mut self, settings: &[(&'static str, String)]) {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tintype"));
-        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("TINTYPE_")) {
-            command.env_remove(name);
-        }
+        let mut command = program::command();
         for (name, value) in settings {
             command.env(format!("TINTYPE_{}", name.to_ascii_uppercase()), value);
         }

@@ -18,6 +18,7 @@ pub fn compatibility_markdown() -> String {
         let (built, note) = match row.status {
             Status::Full => ("full", ""),
             Status::Partial(note) => ("partial", note),
+            Status::Replaced(note) => ("full", note),
             Status::None => ("none", ""),
         };
         let values = row.values.replace('|', "\\|");

@@ -14,6 +14,15 @@ pub enum Status {
     Partial(&'static str),
     /// Known, and refused by name.
     None,
+    /// Put in by the server before the text is read; the note says what. Here it is refused.
+    Replaced(&'static str),
+}
+
+impl Status {
+    /// Whether the renderer does it, all or in part.
+    pub const fn is_built(self) -> bool {
+        matches!(self, Status::Full | Status::Partial(_))
+    }
 }
 
 /// Reads a value into the component.
@@ -135,7 +144,10 @@ pub static PARAMS: &[Row] = &[
     full("r", "radius", "`max`, or one to four whole pixels joined by `:`", "r_20:0:40", values::radius),
     none("so", "start_offset", "seconds or percent, `auto`", "so_35p"),
     none("sp", "streaming_profile", "name of a profile", "sp_hd"),
-    none("t", "named_transformation", "names joined by `.`", "t_thumb"),
+    Row {
+        status: Status::Replaced("the server puts in what the names stand for; `tintype render` knows none"),
+        ..none("t", "named_transformation", "names joined by `.`", "t_thumb")
+    },
     partial("u", "underlay", "as overlay", "u_background", "uploaded images in the one-component form only", values::underlay),
     none("vc", "video_codec", "codec, profile and level", "vc_h264"),
     none("vs", "video_sampling", "frames, or seconds with `s`", "vs_20"),
@@ -170,7 +182,7 @@ mod tests {
     #[test]
     fn every_built_row_has_a_parser() {
         for row in PARAMS {
-            assert!(row.parse.is_some() || row.status == Status::None, "{}", row.key);
+            assert!(row.parse.is_some() || matches!(row.status, Status::None | Status::Replaced(_)), "{}", row.key);
             assert!(split_part(row.example).is_some_and(|(found, _)| found.key == row.key), "{}", row.key);
         }
     }

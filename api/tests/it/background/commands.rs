@@ -1,24 +1,9 @@
 //! `tintype jobs` and `tintype eager` on the catalog of a server.
 
 use super::Site;
+use crate::program::{said, tintype};
 use crate::whole_app::CHELSEA;
-use std::path::Path;
-use std::process::{Command, Output, Stdio};
 use tintype_api::domain::JobState;
-
-fn tintype(data: &Path, arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tintype"));
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("TINTYPE_")) {
-        command.env_remove(name);
-    }
-    command.args(arguments).env("TINTYPE_DATA_DIR", data).stdin(Stdio::null()).output().unwrap()
-}
-
-fn said(data: &Path, arguments: &[&str]) -> String {
-    let output = tintype(data, arguments);
-    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn jobs_are_listed_retried_and_dropped() {

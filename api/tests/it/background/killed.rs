@@ -1,9 +1,10 @@
 //! A worker process that is killed amid jobs loses none.
 
 use super::{Site, config};
+use crate::program;
 use crate::whole_app::{CHELSEA, ROCKET};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 use tintype_api::app::open_records;
 use tintype_api::catalog::library::{JobFilter, Library};
@@ -24,10 +25,7 @@ impl Drop for Process {
 }
 
 fn worker(data: &Path) -> Process {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tintype"));
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("TINTYPE_")) {
-        command.env_remove(name);
-    }
+    let mut command = program::command();
     command.arg("worker").env("TINTYPE_DATA_DIR", data).env("TINTYPE_RENDERER", "cpu").env("TINTYPE_WORKERS", "1");
     command.env("TINTYPE_JOB_LEASE_S", "2").env("TINTYPE_THREADS", "2");
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());

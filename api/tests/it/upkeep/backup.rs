@@ -1,6 +1,6 @@
 //! `tintype backup` and `tintype restore` on SQLite and folders.
 
-use super::{said, tintype};
+use crate::program::{said, tintype};
 use crate::whole_app::{CHELSEA, ICON, ROCKET, WholeApp};
 use async_trait::async_trait;
 use axum::body::Body;

@@ -1,6 +1,6 @@
 //! `tintype verify` on a server with a folder of blobs.
 
-use super::{said, tintype};
+use crate::program::{said, tintype};
 use crate::whole_app::{CHELSEA, ICON, ROCKET, WholeApp};
 use bytes::Bytes;
 use serde_json::Value;
