@@ -30,6 +30,7 @@ use crate::metrics::Metrics;
 use crate::pipeline_files::PipelineFiles;
 use crate::probe;
 use crate::service::deliver::{Delivery, DeliveryCache, DeliverySettings};
+use crate::service::animate::Animator;
 use crate::service::derive::Deriver;
 use crate::service::follow::{Following, follow};
 use crate::service::gate::Gate;
@@ -96,6 +97,8 @@ pub fn limits(config: &Config) -> Limits {
     Limits {
         source_pixels: config.render.max_source_pixels,
         output_pixels: config.render.max_output_pixels,
+        animation_frames: config.render.max_animation_frames,
+        animation_pixels: config.render.max_animation_pixels,
         source_bytes: config.http.max_upload_bytes,
         ..Limits::default()
     }
@@ -324,8 +327,16 @@ impl App {
             limits.clone(),
         )?);
         let turns = Turns::new(library.clone(), outside.rendering_lease);
-        let deriver =
-            Deriver::new(catalog.clone(), blobs.clone(), scheduler.clone(), turns, limits.clone(), profile(&config));
+        let animator = Arc::new(Animator::new(scheduler.clone(), limits.clone()));
+        let deriver = Deriver::new(
+            catalog.clone(),
+            blobs.clone(),
+            scheduler.clone(),
+            animator.clone(),
+            turns,
+            limits.clone(),
+            profile(&config),
+        );
         let cache = DeliveryCache::new(memory.url_cache as usize, Some(outside.following.blind_age));
         let meter = Arc::new(Meter::default());
         let uses = Arc::new(Uses::default());
@@ -362,7 +373,7 @@ impl App {
         .with_studio(Studio::new(
             scheduler.clone(),
             Arc::new(Fonts::new(font_files::read(&config.making.fonts_dir)?)),
-            Arc::new(UploadedPictures::new(scheduler.clone(), limits.clone())),
+            Arc::new(UploadedPictures::new(scheduler.clone(), animator.clone(), limits.clone())),
             remote.clone(),
             limits.clone(),
             StudioLimits {
@@ -394,7 +405,7 @@ impl App {
             catalog.clone(),
             library.clone(),
             blobs.clone(),
-            Arc::new(UploadedPictures::new(scheduler.clone(), limits)),
+            Arc::new(UploadedPictures::new(scheduler.clone(), animator.clone(), limits)),
             eager,
             changed,
             UploadSettings {

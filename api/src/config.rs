@@ -91,6 +91,10 @@ pub struct RenderConfig {
     pub profile: ProfileChoice,
     pub max_source_pixels: u64,
     pub max_output_pixels: u64,
+    /// Frames of one animation.
+    pub max_animation_frames: usize,
+    /// Pixels of all frames of one animation together, before and after a transformation.
+    pub max_animation_pixels: u64,
     /// Threads for decoding, encoding and CPU kernels.
     pub threads: usize,
     /// Processor time that writing a first `f_auto` answer may take; zero is no limit, `None` the profile's own.
@@ -209,6 +213,8 @@ impl Config {
                 profile: settings.parse("profile", "quality or fast")?,
                 max_source_pixels: megapixels(&settings, "max_source_megapixels")?,
                 max_output_pixels: megapixels(&settings, "max_output_megapixels")?,
+                max_animation_frames: settings.parse("max_animation_frames", "a number of frames")?,
+                max_animation_pixels: megapixels(&settings, "max_animation_megapixels")?,
                 threads: match settings.text("threads") {
                     "" => machine.threads,
                     _ => settings.parse("threads", "a number of threads")?,

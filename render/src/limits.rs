@@ -10,6 +10,10 @@ pub struct Limits {
     pub source_pixels: u64,
     /// Compressed bytes of one source.
     pub source_bytes: u64,
+    /// Frames of one animation.
+    pub animation_frames: usize,
+    /// Pixels of all frames of one animation together.
+    pub animation_pixels: u64,
     /// Pixels of any intermediate or final surface.
     pub output_pixels: u64,
     /// Pixels along one side of any surface.
@@ -29,6 +33,8 @@ impl Default for Limits {
         Limits {
             source_pixels: 100_000_000,
             source_bytes: 100_000_000,
+            animation_frames: 400,
+            animation_pixels: 200_000_000,
             output_pixels: 50_000_000,
             output_side_px: 65_000,
             transformation_bytes: 8 * 1024,
@@ -45,11 +51,16 @@ impl Limits {
         if size.width == 0 || size.height == 0 {
             return Err(Error::Decode("Invalid image file: it has no pixels".into()));
         }
-        if size.pixels() > self.source_pixels {
+        self.check_source_pixels(size.pixels())
+    }
+
+    /// Refuses a source, or a frame of one, of too many pixels.
+    pub fn check_source_pixels(&self, pixels: u64) -> Result<()> {
+        if pixels > self.source_pixels {
             return Err(Error::Limit(format!(
                 "Maximum image size is {} Megapixels. Requested {} Megapixels",
                 megapixels(self.source_pixels),
-                megapixels(size.pixels())
+                megapixels(pixels)
             )));
         }
         Ok(())

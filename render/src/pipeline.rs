@@ -91,10 +91,13 @@ pub fn cost_bytes(request: &Request, limits: &Limits) -> Result<u64> {
         };
         let predicted: Vec<Decoded> = plan.sources.iter().zip(&formats).enumerate().map(given).collect();
         let bound = plan.bind(&predicted)?;
+        // One source is decoded at a time, and nothing is written meanwhile.
+        let scratch = plan.sources.iter().zip(&formats).map(|(demand, format)| codec::scratch_bytes(demand, *format));
+        let scratch = scratch.max().unwrap_or(0);
         let encoder = encoder_bytes(plan.encoding.format, bound.size(bound.output));
         match cpu::peak_bytes(&bound) {
             0 => Err(Error::Device("a plan was bound that no backend can run".into())),
-            peak => Ok(peak + encoder),
+            peak => Ok(peak + encoder.max(scratch)),
         }
     };
     // Planes are smaller than pixels, but linear light takes more scratch from them. Only the file says which it is.
@@ -107,6 +110,8 @@ fn encoder_bytes(format: Format, size: Size) -> u64 {
     match format {
         Format::Avif => size.pixels() * 24 + (12 << 20),
         Format::Jpeg | Format::Png | Format::WebP => size.pixels() * 4,
+        // A copy, a palette index a pixel, and the set of its colors.
+        Format::Gif => size.pixels() * 10 + (1 << 20),
     }
 }
 
@@ -141,9 +146,13 @@ fn prepare_with(
                     Some(id) => facts.layers.get_mut(id).ok_or_else(|| Error::MissingLayer(id.clone()))?,
                     None => &mut facts.base,
                 };
-                let boxes = find_faces(known, bytes, faces, limits)?;
+                let page = if source == 0 { plan::page(&request.transformation)? } else { 0 };
+                let boxes = find_faces(known, page, bytes, faces, limits)?;
                 known.faces = Some(boxes.clone());
-                found.push(FoundFaces { layer, faces: boxes });
+                // What is kept with an asset is that of its first page.
+                if page == 0 {
+                    found.push(FoundFaces { layer, faces: boxes });
+                }
             }
         }
     };
@@ -168,29 +177,45 @@ fn decode(plan: &plan::Plan, source: usize, bytes: &[u8], limits: &Limits) -> Re
         let nothing = Size::new(1, 1);
         return Ok((Source::Rgba(Arc::new(Frame::filled(nothing, [0; 4]))), Decoded::whole(nothing)));
     }
-    decode_demand(&plan.sources[source], plan.only_resamples(source), bytes, limits)
+    let page = if source == 0 { plan.page } else { 0 };
+    decode_demand(&plan.sources[source], page, plan.only_resamples(source), bytes, limits)
 }
 
 /// What is demanded, in planes where possible when it is only resampled.
-fn decode_demand(demand: &Demand, resampled: bool, bytes: &[u8], limits: &Limits) -> Result<(Source, Decoded)> {
-    if resampled && let Some((planes, given)) = codec::decode_planes(bytes, demand, limits)? {
+fn decode_demand(
+    demand: &Demand,
+    page: u32,
+    resampled: bool,
+    bytes: &[u8],
+    limits: &Limits,
+) -> Result<(Source, Decoded)> {
+    if resampled
+        && page == 0
+        && let Some((planes, given)) = codec::decode_planes(bytes, demand, limits)? {
         return Ok((Source::Planar(Arc::new(planes)), given));
     }
-    let (frame, given) = codec::decode(bytes, demand, limits)?;
+    let (frame, given) = codec::decode_page(bytes, page, demand, limits)?;
     Ok((Source::Rgba(Arc::new(frame)), given))
 }
 
 /// Longest side, in pixels, of the picture in which faces are looked for.
 const FACE_SEARCH_SIDE: f64 = 1024.0;
 
-/// Faces of a source, in pixels of the upright picture, largest first.
-pub fn find_faces(facts: &SourceFacts, bytes: &[u8], detector: &FaceDetector, limits: &Limits) -> Result<Vec<RectF>> {
+/// Faces of a page of a source, counted from 0, in pixels of the upright picture, largest first.
+pub fn find_faces(
+    facts: &SourceFacts,
+    page: u32,
+    bytes: &[u8],
+    detector: &FaceDetector,
+    limits: &Limits,
+) -> Result<Vec<RectF>> {
     let side = f64::from(facts.size.width.max(facts.size.height));
     let scale = (FACE_SEARCH_SIDE / side).min(1.0);
     let demand = Demand { size: facts.size, scale, region: Rect::whole(facts.size) };
-    let (frame, given) = match codec::decode_planes(bytes, &demand, limits)? {
+    let planes = if page == 0 { codec::decode_planes(bytes, &demand, limits)? } else { None };
+    let (frame, given) = match planes {
         Some((planes, given)) => (planes.to_frame(), given),
-        None => codec::decode(bytes, &demand, limits)?,
+        None => codec::decode_page(bytes, page, &demand, limits)?,
     };
     let upright = cpu::turn(&frame, facts.orientation)?;
     let factor = 8.0 / f64::from(given.eighths);

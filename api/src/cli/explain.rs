@@ -52,8 +52,9 @@ fn measured_plan(request: &mut Request, sources: &[bytes::Bytes], limits: &Limit
                     Some(id) => request.facts.layers.get_mut(&id).ok_or("a layer is missing")?,
                 };
                 let bytes = sources.get(source).ok_or("a source is missing")?;
+                let page = if source == 0 { plan::page(&request.transformation).map_err(text)? } else { 0 };
                 let detector = FaceDetector::new().map_err(text)?;
-                facts.faces = Some(pipeline::find_faces(facts, bytes, &detector, limits).map_err(text)?);
+                facts.faces = Some(pipeline::find_faces(facts, page, bytes, &detector, limits).map_err(text)?);
             }
         }
     }

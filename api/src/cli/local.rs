@@ -3,6 +3,7 @@
 use crate::app::choose_renderer;
 use crate::config::RendererChoice;
 use crate::demo::SAMPLES;
+use crate::service::animate;
 use bytes::Bytes;
 use clap::ArgMatches;
 use std::collections::BTreeMap;
@@ -44,6 +45,10 @@ pub(super) fn open(
         }
     };
     let base = read(input)?;
+    let pages = codec::probe(&base, &limits).map_err(|error| format!("{input}: {error}"))?.pages;
+    if animate::moving(&transformation, pages, extension.or(Some(Format::Gif))).is_some() && output.is_some() {
+        return Err(format!("{input} is an animation of {pages} frames; name one of them with pg_1 to pg_{pages}"));
+    }
     let layers = layers(arguments, &transformation)?;
     let facts = Facts {
         base: facts(&base, input, &limits)?,
@@ -90,7 +95,8 @@ fn layers(arguments: &ArgMatches, transformation: &Transformation) -> Result<BTr
 }
 
 fn facts(bytes: &[u8], name: &str, limits: &Limits) -> Result<SourceFacts, String> {
-    let found = codec::probe(bytes, limits).map_err(|error| format!("{name}: {error}"))?;
+    // Only the pixels of a GIF tell for certain whether it is opaque.
+    let found = codec::verify(bytes, limits).map_err(|error| format!("{name}: {error}"))?;
     Ok(SourceFacts {
         size: found.size,
         orientation: found.orientation,

@@ -119,6 +119,12 @@ pub const KEYS: &[Key] = &[
     key("profile", "quality", "quality (linear-light resampling) or fast (cheapest)."),
     key("max_source_megapixels", "100", "Largest picture that may be uploaded."),
     key("max_output_megapixels", "50", "Largest picture that may be rendered."),
+    key("max_animation_frames", "400", "Most frames of an animation that may be uploaded."),
+    key(
+        "max_animation_megapixels",
+        "200",
+        "Most pixels of all frames of an animation together, as uploaded and as rendered.",
+    ),
     key("max_upload_bytes", "100000000", "Largest file that may be uploaded."),
     key("threads", "", "Threads for decoding, encoding and CPU kernels. Default: one for each core."),
     key(

@@ -81,6 +81,8 @@ fn invalid_values_name_their_key_and_origin() {
         ("public_base_url", "https://a b"),
         ("max_source_megapixels", "0"),
         ("max_output_megapixels", "10001"),
+        ("max_animation_frames", "-1"),
+        ("max_animation_megapixels", "0"),
         ("max_upload_bytes", "0"),
         ("max_upload_bytes", "-1"),
         ("threads", "0"),

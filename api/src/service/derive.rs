@@ -1,5 +1,6 @@
 //! Derived pictures: from an asset and a transformation to bytes, rendered once and kept.
 
+use super::animate::{self, Animator};
 use super::turn::Turns;
 use crate::catalog::{Catalog, CatalogError};
 use crate::domain::{
@@ -9,6 +10,7 @@ use crate::domain::{
 use crate::storage::{BlobStore, StorageError};
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::future::{BoxFuture, FutureExt, Shared};
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashMap};
@@ -23,6 +25,7 @@ use tintype_render::plan::geometry::{Orientation, RectF, Size};
 use tintype_scheduler::{
     Lane, Rendered, Scheduler, SourceError, SourceKey, SourceReader, Timings, Work, WorkError, WorkKey,
 };
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 /// Changes whenever the same plan gives other pixels. Stored on every row; rows below the least revision that is still
@@ -49,6 +52,22 @@ pub enum DeriveError {
     #[error("{0}")]
     Internal(String),
 }
+
+impl DeriveError {
+    /// The same for another who waited.
+    fn repeated(&self) -> Self {
+        match self {
+            DeriveError::Render(error) => DeriveError::Render(error.clone()),
+            DeriveError::Busy => DeriveError::Busy,
+            DeriveError::ShuttingDown => DeriveError::ShuttingDown,
+            DeriveError::Gone(why) => DeriveError::Gone(why.clone()),
+            other => DeriveError::Internal(other.to_string()),
+        }
+    }
+}
+
+/// An animation that several wait for.
+type SharedAnimation = Shared<BoxFuture<'static, Result<DerivedPicture, Arc<DeriveError>>>>;
 
 /// A derived picture with its bytes.
 #[derive(Debug, Clone)]
@@ -82,6 +101,8 @@ pub(super) struct Wanted {
     layers: BTreeMap<String, Asset>,
     pub(super) fresh: Option<Arc<Rendered>>,
     pub(super) work: Work,
+    /// Frames, where the picture is an animation.
+    pub(super) frames: Option<u32>,
 }
 
 /// Renders derived pictures, or finds them.
@@ -89,6 +110,7 @@ pub struct Deriver {
     catalog: Arc<dyn Catalog>,
     store: Arc<dyn BlobStore>,
     scheduler: Arc<Scheduler>,
+    animator: Arc<Animator>,
     turns: Turns,
     limits: Limits,
     profile: Profile,
@@ -98,6 +120,8 @@ pub struct Deriver {
     fresh: Mutex<HashMap<DerivedKey, Weak<Rendered>>>,
     /// Pictures that were answered with and are being written.
     writing: Mutex<JoinSet<()>>,
+    /// Animations that are being made.
+    animations: Mutex<HashMap<DerivedKey, SharedAnimation>>,
 }
 
 impl Deriver {
@@ -105,13 +129,27 @@ impl Deriver {
         catalog: Arc<dyn Catalog>,
         store: Arc<dyn BlobStore>,
         scheduler: Arc<Scheduler>,
+        animator: Arc<Animator>,
         turns: Turns,
         limits: Limits,
         profile: Profile,
     ) -> Arc<Self> {
         let (fresh, writing) = (Mutex::new(HashMap::new()), Mutex::new(JoinSet::new()));
+        let animations = Mutex::new(HashMap::new());
         let least_revision = RENDERER_REVISION;
-        Arc::new(Deriver { catalog, store, scheduler, turns, limits, profile, least_revision, fresh, writing })
+        Arc::new(Deriver {
+            catalog,
+            store,
+            scheduler,
+            animator,
+            turns,
+            limits,
+            profile,
+            least_revision,
+            fresh,
+            writing,
+            animations,
+        })
     }
 
     /// Ceilings of the renderer.
@@ -166,6 +204,9 @@ impl Deriver {
                         if let Some(picture) = self.made_elsewhere(&wanted.key).await? {
                             return Ok(picture);
                         }
+                        if wanted.frames.is_some() {
+                            return self.animation(asset, *wanted).await;
+                        }
                         match self.scheduler.submit(wanted.work.clone()).await {
                             Ok(rendered) => rendered,
                             Err(error) => {
@@ -206,7 +247,7 @@ impl Deriver {
         let look_ups = pictures.into_iter().map(|(text, purpose)| self.look_up(asset, text, purpose, lane));
         let known = futures::future::join_all(look_ups).await;
         let is_work = |known: &Result<Known, DeriveError>| match known {
-            Ok(Known::Wanted(wanted)) if wanted.fresh.is_none() => Some(wanted.work.clone()),
+            Ok(Known::Wanted(wanted)) if wanted.fresh.is_none() && wanted.frames.is_none() => Some(wanted.work.clone()),
             _ => None,
         };
         let mut tickets = self.scheduler.submit_all(known.iter().filter_map(is_work).collect()).into_iter();
@@ -219,6 +260,7 @@ impl Deriver {
                         let rendered = match (&wanted.fresh, ticket) {
                             (Some(rendered), _) => rendered.clone(),
                             (None, Some(ticket)) => ticket.await.map_err(from_work_error)?,
+                            (None, None) if wanted.frames.is_some() => return self.animation(asset, *wanted).await,
                             (None, None) => return Err(DeriveError::Internal("a work got no ticket".into())),
                         };
                         self.complete(asset, *wanted, rendered, durable).await
@@ -238,8 +280,15 @@ impl Deriver {
         lane: Lane,
     ) -> Result<Known, DeriveError> {
         purpose.profile = self.profile;
-        let Ingredients { facts, layers, sources } =
+        let moving = animate::moving(&transformation, asset.details.pages, purpose.extension.or_else(|| format_of(&asset.format).ok()));
+        let frames = moving.as_ref().map(|_| asset.details.pages);
+        let transformation = moving.map_or(transformation, Arc::new);
+        let Ingredients { mut facts, layers, sources } =
             Ingredients::find(self.catalog.as_ref(), &self.store, asset, &transformation).await?;
+        if plan::page(&transformation)? > 0 && asset.face_coordinates.is_empty() {
+            // What was found is on the first page.
+            facts.base.faces = None;
+        }
         let format = plan::resolve_encoding(&transformation, &facts.base, &purpose).format;
         let canonical = canonical(&transformation);
         let digest = derived_digest(asset, &layers, &canonical, format, self.profile);
@@ -256,7 +305,7 @@ impl Deriver {
             base: Some(SourceKey::new(Sha256::digest(asset.blob.as_str()).into())),
             deadline: (lane == Lane::Interactive).then(|| tokio::time::Instant::now() + PATIENCE),
         };
-        Ok(Known::Wanted(Box::new(Wanted { key, canonical, layers, fresh, work })))
+        Ok(Known::Wanted(Box::new(Wanted { key, canonical, layers, fresh, work, frames })))
     }
 
     /// Answers with a rendered picture and keeps it.
@@ -314,9 +363,55 @@ impl Deriver {
         Ok(picture)
     }
 
-    /// Renders one work; nothing is kept.
-    pub(super) async fn render(&self, work: Work) -> Result<Arc<Rendered>, DeriveError> {
-        self.scheduler.submit(work).await.map_err(from_work_error)
+    /// Renders what was looked up; nothing is kept.
+    pub(super) async fn render(&self, wanted: Wanted) -> Result<Arc<Rendered>, DeriveError> {
+        match wanted.frames {
+            Some(frames) => self.animator.render(wanted.work, frames).await.map(Arc::new).map_err(from_work_error),
+            None => self.scheduler.submit(wanted.work).await.map_err(from_work_error),
+        }
+    }
+
+    /// An animation, made once for all who want it at the same time, and kept before anybody is answered: it takes so long
+    /// that a client may have left meanwhile.
+    async fn animation(self: &Arc<Self>, asset: &Asset, wanted: Wanted) -> Result<DerivedPicture, DeriveError> {
+        let (key, wanted_key) = (wanted.key.clone(), wanted.key.clone());
+        let (shared, is_first) = {
+            let mut animations = self.animations.lock();
+            match animations.get(&key) {
+                Some(shared) => (shared.clone(), false),
+                None => {
+                    let (deriver, asset) = (self.clone(), asset.clone());
+                    let (done, answer) = oneshot::channel();
+                    self.writing.lock().spawn(async move {
+                        let (key, frames) = (wanted.key.clone(), wanted.frames.unwrap_or(1));
+                        let made = match deriver.animator.render(wanted.work.clone(), frames).await {
+                            Ok(rendered) => deriver.complete(&asset, wanted, Arc::new(rendered), true).await,
+                            Err(error) => Err(from_work_error(error)),
+                        };
+                        if made.is_err() {
+                            deriver.turns.give_up(&key).await;
+                        }
+                        deriver.animations.lock().remove(&key);
+                        let _ = done.send(made.map_err(Arc::new));
+                    });
+                    let answer = answer.map(|sent| match sent {
+                        Ok(made) => made,
+                        Err(_) => Err(Arc::new(DeriveError::Internal("an animation stopped".into()))),
+                    });
+                    let shared = answer.boxed().shared();
+                    animations.insert(key, shared.clone());
+                    (shared, true)
+                }
+            }
+        };
+        match shared.await {
+            Ok(picture) => Ok(DerivedPicture { counts: picture.counts && is_first, ..picture }),
+            Err(error) => {
+                // Nothing stays behind where the one who made it stopped in the middle.
+                self.animations.lock().remove(&wanted_key);
+                Err(error.repeated())
+            }
+        }
     }
 
     /// The file of an asset.

@@ -1,6 +1,7 @@
 //! What the server does, one verb a file. No HTTP and no SQL here.
 
 pub mod access;
+pub mod animate;
 pub mod answer;
 pub mod call;
 pub mod chunked;

@@ -265,6 +265,7 @@ pub fn format_of(extension: &str) -> Option<Format> {
         "png" => Some(Format::Png),
         "webp" => Some(Format::WebP),
         "avif" => Some(Format::Avif),
+        "gif" => Some(Format::Gif),
         _ => None,
     }
 }
@@ -509,7 +510,7 @@ mod tests {
         }
         assert!(parse(&[("access_mode", "public")]).is_ok());
         assert!(parse(&[("novelty", "1")]).is_ok() && !is_known("novelty"));
-        assert!(parse(&[("format", "gif")]).is_err());
+        assert!(parse(&[("format", "tiff")]).is_err());
         assert!(parse(&[("overwrite", "maybe")]).is_err());
         assert!(parse(&[("type", "fetch")]).is_err());
     }

@@ -16,6 +16,8 @@ pub struct PictureFacts {
     pub stored_size: PixelSize,
     pub orientation: Orientation,
     pub has_alpha: bool,
+    /// Pages of the file, frames of an animation.
+    pub pages: u32,
 }
 
 /// Why a picture could not be inspected or converted.

@@ -4,6 +4,7 @@ use super::deliver_types::DeliveryError;
 use super::derive::{DeriveError, DerivedPicture, Deriver};
 use super::meter::Meter;
 use super::params::{EagerEntry, EagerExtension};
+use super::animate::{self, Animator};
 use super::pictures::{Eager, EagerPicture, MadePicture, PictureError, PictureFacts, Pictures};
 use crate::domain::{Asset, Cloud, Orientation, PixelSize, Region};
 use async_trait::async_trait;
@@ -14,19 +15,21 @@ use std::time::Duration;
 use tintype_render::language::{self, Format, Transformation};
 use tintype_render::pipeline::{self, Request};
 use tintype_render::plan::facts::{Facts, Purpose, SourceFacts};
-use tintype_render::plan::geometry::Size;
+use tintype_render::plan::geometry::{Rect, Size};
+use tintype_render::plan::step::Demand;
 use tintype_render::{Limits, codec};
 use tintype_scheduler::{Lane, Scheduler, SourceError, SourceReader, Work, WorkError, WorkKey};
 
 /// Inspects and converts uploads with the renderer, under the scheduler's limits.
 pub struct UploadedPictures {
     scheduler: Arc<Scheduler>,
+    animator: Arc<Animator>,
     limits: Limits,
 }
 
 impl UploadedPictures {
-    pub fn new(scheduler: Arc<Scheduler>, limits: Limits) -> Self {
-        UploadedPictures { scheduler, limits }
+    pub fn new(scheduler: Arc<Scheduler>, animator: Arc<Animator>, limits: Limits) -> Self {
+        UploadedPictures { scheduler, animator, limits }
     }
 }
 
@@ -43,12 +46,14 @@ impl Pictures for UploadedPictures {
             stored_size: PixelSize { width: found.size.width, height: found.size.height },
             orientation: Orientation::new(orientation).unwrap_or(Orientation::UPRIGHT),
             has_alpha: found.has_alpha,
+            pages: found.pages,
         })
     }
 
     async fn convert(&self, bytes: Bytes, transformation: &str, format: Format) -> Result<Bytes, PictureError> {
         let transformation = language::parse(transformation, &self.limits)?;
         let facts = self.inspect(bytes.clone()).await?;
+        let moving = animate::moving(&transformation, facts.pages, Some(format));
         let base = SourceFacts {
             size: Size::new(facts.stored_size.width, facts.stored_size.height),
             orientation: tintype_render::plan::geometry::Orientation::from_exif(facts.orientation.get().into()),
@@ -61,7 +66,7 @@ impl Pictures for UploadedPictures {
             key: WorkKey::new(rand::random()),
             lane: Lane::Interactive,
             request: Request {
-                transformation: Arc::new(transformation),
+                transformation: Arc::new(moving.clone().unwrap_or(transformation)),
                 facts: Facts { base, layers: Default::default() },
                 purpose: Purpose { extension: Some(format), ..Purpose::default() },
             },
@@ -69,6 +74,10 @@ impl Pictures for UploadedPictures {
             base: None,
             deadline: None,
         };
+        if moving.is_some() {
+            let made = self.animator.render(work, facts.pages).await.map_err(from_work_error)?;
+            return Ok(made.picture.bytes);
+        }
         match self.scheduler.submit(work).await {
             Ok(rendered) => Ok(rendered.picture.bytes.clone()),
             Err(error) => Err(from_work_error(error)),
@@ -95,11 +104,12 @@ fn inspection_bytes(bytes: &[u8], limits: &Limits) -> Result<u64, tintype_render
     let is_streamed = match found.format {
         Format::Jpeg => true,
         Format::Png => bytes.get(28) == Some(&0),
-        Format::WebP | Format::Avif => false,
+        Format::WebP | Format::Avif | Format::Gif => false,
     };
     let pixels =
         if is_streamed { row * ROWS.min(found.size.height.into()) } else { row * u64::from(found.size.height) };
-    Ok(pixels + pipeline::coefficient_bytes(bytes))
+    let demand = Demand { size: found.size, scale: 1.0, region: Rect::whole(found.size) };
+    Ok(pixels + pipeline::coefficient_bytes(bytes) + codec::scratch_bytes(&demand, found.format))
 }
 
 /// A file that is in memory already.

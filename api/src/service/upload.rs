@@ -427,6 +427,10 @@ impl Parts {
         let fixed = accepted.settings.folder_mode == FolderMode::Fixed;
         let (params, caller) = (&accepted.params, &accepted.caller);
         let blob = stored.blob.clone();
+        let pages = match &stored.facts {
+            FileFacts::Picture(facts) => facts.pages,
+            FileFacts::Video { .. } | FileFacts::Raw { .. } => 0,
+        };
         let (format, stored_size, orientation, has_alpha, video) = match &stored.facts {
             FileFacts::Picture(facts) => (
                 facts.format.extension().to_owned(),
@@ -475,7 +479,7 @@ impl Parts {
             asset_folder: if fixed { folder } else { accepted.asset_folder.clone() },
             display_name,
             metadata: accepted.metadata.clone().into_values(),
-            details: accepted.edit.details(AssetDetails { video, ..AssetDetails::default() }),
+            details: accepted.edit.details(AssetDetails { video, pages, ..AssetDetails::default() }),
             backup: params.backup.unwrap_or(accepted.settings.backup),
         };
         let put = match self.catalog.put_asset(&asset, params.overwrite).await {

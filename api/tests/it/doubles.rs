@@ -251,6 +251,7 @@ impl Pictures for TestPictures {
             stored_size: PixelSize { width, height },
             orientation: Orientation::UPRIGHT,
             has_alpha: true,
+            pages: 1,
         };
         if let Some(rest) = bytes.strip_prefix(b"converted to webp from ") {
             return Ok(facts(Format::WebP, rest.len() as u32, 1));

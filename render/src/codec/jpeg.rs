@@ -20,7 +20,7 @@ pub(super) fn probe(bytes: &[u8], limits: &Limits) -> Result<Probe> {
     let session = Session::read_header(bytes)?;
     let size = size(&session);
     limits.check_source(size)?;
-    Ok(Probe { format: Format::Jpeg, size, orientation: orientation(&session, limits), has_alpha: false })
+    Ok(Probe { format: Format::Jpeg, size, orientation: orientation(&session, limits), has_alpha: false, pages: 1 })
 }
 
 fn size(session: &Session) -> Size {

@@ -7,6 +7,7 @@ mod animation;
 mod aom;
 mod avif;
 mod container;
+mod gif;
 mod huffman_jpeg;
 mod jpeg;
 mod jpeg_session;
@@ -17,8 +18,9 @@ mod png;
 pub mod quality;
 mod webp;
 
-pub use animation::{AnimationFormat, decode_gif, encode_animation};
+pub use animation::{AnimationFormat, encode_animation};
 pub use container::{Container, sniff};
+pub use gif::{GifReader, GifWriter, Repeat, decode_gif};
 pub use metadata::exif_fields;
 pub use planar::{PlaneReader, decode_planes, open_planes};
 pub(crate) use planar::{REACH as CHROMA_REACH, predict_planes};
@@ -44,6 +46,8 @@ pub struct Probe {
     pub orientation: Orientation,
     /// Whether there is an alpha channel, used or not.
     pub has_alpha: bool,
+    /// Pictures in the file: frames of an animation; 1 for a still one.
+    pub pages: u32,
 }
 
 /// Reads the header; takes constant memory and checks the limits before anything else.
@@ -55,12 +59,17 @@ pub fn probe(bytes: &[u8], limits: &Limits) -> Result<Probe> {
         Format::Jpeg => jpeg::probe(bytes, limits),
         Format::Png => png::probe(bytes, limits),
         Format::WebP => webp::probe(bytes, limits),
+        Format::Gif => gif::probe(bytes, limits),
         Format::Avif => Err(Error::unsupported("reading avif images")),
     }
 }
 
 /// Reads the header and makes sure that all of the picture is there and can be decoded, at the least cost.
 pub fn verify(bytes: &[u8], limits: &Limits) -> Result<Probe> {
+    if sniff(bytes) == Some(Container::Gif) {
+        readable(bytes, limits)?;
+        return gif::verify(bytes, limits);
+    }
     let found = probe(bytes, limits)?;
     if found.format == Format::Jpeg && planar::is_whole(bytes) {
         return Ok(found);
@@ -94,19 +103,44 @@ pub trait Decoder {
 /// Opens a file for reading what is demanded of it: at the smallest scale of the format that is no smaller than
 /// `demand.scale` (a JPEG at one eighth only for half of that), and only the rows and columns of `demand.region`.
 pub fn open<'a>(bytes: &'a [u8], demand: &Demand, limits: &Limits) -> Result<Box<dyn Decoder + 'a>> {
+    open_page(bytes, 0, demand, limits)
+}
+
+/// The same of another picture in the file, counted from 0.
+///
+/// Errors: [`Error::Semantic`] when there are not so many.
+fn open_page<'a>(bytes: &'a [u8], page: u32, demand: &Demand, limits: &Limits) -> Result<Box<dyn Decoder + 'a>> {
     let format = readable(bytes, limits)?;
+    if page > 0 && format != Format::Gif {
+        return Err(no_such_page(page, 1));
+    }
     let decoder: Box<dyn Decoder + 'a> = match format {
         Format::Jpeg => Box::new(jpeg::Decoder::open(bytes, demand, limits)?),
         Format::Png => Box::new(png::Decoder::open(bytes, demand, limits)?),
         Format::WebP => Box::new(webp::Decoder::open(bytes, demand, limits)?),
+        Format::Gif => Box::new(gif::Decoder::open(bytes, page, demand, limits)?),
         Format::Avif => return Err(Error::unsupported("reading avif images")),
     };
     Ok(decoder)
 }
 
+/// A page, counted from 0, that a file with so many does not have.
+fn no_such_page(page: u32, n_pages: u32) -> Error {
+    let plural = if n_pages == 1 { "" } else { "s" };
+    let page = u64::from(page) + 1;
+    Error::Semantic(format!(
+        "Invalid page in transformation: {page} is out of range, the file has {n_pages} page{plural}"
+    ))
+}
+
 /// Reads what is demanded into one frame.
 pub fn decode(bytes: &[u8], demand: &Demand, limits: &Limits) -> Result<(Frame, Decoded)> {
-    let mut decoder = open(bytes, demand, limits)?;
+    decode_page(bytes, 0, demand, limits)
+}
+
+/// The same of another picture in the file, counted from 0. Errors: also [`Error::Semantic`] when there are not so many.
+pub fn decode_page(bytes: &[u8], page: u32, demand: &Demand, limits: &Limits) -> Result<(Frame, Decoded)> {
+    let mut decoder = open_page(bytes, page, demand, limits)?;
     let (decoded, has_alpha) = (decoder.decoded(), decoder.has_alpha());
     let size = decoded.window.size();
     let mut pixels = pool::take(size.pixels() as usize * BYTES_PER_PIXEL);
@@ -126,9 +160,17 @@ pub fn decode(bytes: &[u8], demand: &Demand, limits: &Limits) -> Result<(Frame, 
 pub fn predict(demand: &Demand, format: Format) -> Decoded {
     match format {
         Format::Jpeg => jpeg::plan_decode(demand),
-        Format::Png | Format::WebP | Format::Avif => {
+        Format::Png | Format::WebP | Format::Avif | Format::Gif => {
             Decoded { full: demand.size, window: demand.region, eighths: 8, subsampling: None }
         }
+    }
+}
+
+/// Bytes that decoding takes beside the pixels that it gives, where that depends on the whole picture.
+pub fn scratch_bytes(demand: &Demand, format: Format) -> u64 {
+    match format {
+        Format::Gif => gif::scratch_bytes(demand.size),
+        Format::Jpeg | Format::Png | Format::WebP | Format::Avif => 0,
     }
 }
 
@@ -154,7 +196,7 @@ pub fn encode_planes(planes: Planes, encoding: &Encoding) -> Result<Encoded> {
         Format::Jpeg => jpeg::encode_planes(planes, quality, encoding.progressive)?,
         Format::WebP => webp::encode_planes(&planes, quality)?,
         Format::Avif => avif::encode_planes(&planes, quality)?,
-        Format::Png => return Err(Error::Encode("planes reached an encoder of pixels".into())),
+        Format::Png | Format::Gif => return Err(Error::Encode("planes reached an encoder of pixels".into())),
     };
     Ok(Encoded { bytes, format: encoding.format, quality: Some(quality) })
 }
@@ -163,7 +205,7 @@ fn check_sides(size: Size, format: Format) -> Result<()> {
     let most = match format {
         Format::Jpeg => 65_535,
         Format::WebP => 16_383,
-        Format::Avif => 65_535,
+        Format::Avif | Format::Gif => 65_535,
         Format::Png => i32::MAX as u32,
     };
     if size.width.max(size.height) > most {
@@ -182,7 +224,7 @@ pub fn encode(frame: &Frame, encoding: &Encoding, _limits: &Limits) -> Result<En
     check_sides(frame.size(), encoding.format)?;
     let lossy = match encoding.quality {
         Quality::Fixed(number) => number.clamp(1, 100),
-        Quality::Auto(_) if encoding.format == Format::Png => 100,
+        Quality::Auto(_) if !is_lossy(encoding.format) => 100,
         Quality::Auto(level) => quality::auto_quality(frame, encoding.format, level),
     };
     let bytes = match encoding.format {
@@ -190,9 +232,15 @@ pub fn encode(frame: &Frame, encoding: &Encoding, _limits: &Limits) -> Result<En
         Format::Png => png::encode(frame)?,
         Format::WebP => webp::encode(frame, lossy)?,
         Format::Avif => avif::encode(frame, lossy, encoding.chroma)?,
+        Format::Gif => gif::encode(frame)?,
     };
-    let quality = (encoding.format != Format::Png).then_some(lossy);
+    let quality = is_lossy(encoding.format).then_some(lossy);
     Ok(Encoded { bytes, format: encoding.format, quality })
+}
+
+/// Whether the encoder takes a number for the quality.
+const fn is_lossy(format: Format) -> bool {
+    !matches!(format, Format::Png | Format::Gif)
 }
 
 /// The format of a file that can be read.
@@ -211,6 +259,7 @@ fn readable(bytes: &[u8], limits: &Limits) -> Result<Format> {
         Some(Container::Jpeg) => Ok(Format::Jpeg),
         Some(Container::Png) => Ok(Format::Png),
         Some(Container::WebP) => Ok(Format::WebP),
+        Some(Container::Gif) => Ok(Format::Gif),
         Some(other) => Err(Error::unsupported(format!("reading {} files", other.extension()))),
         None => Err(Error::Decode("Invalid image file".into())),
     }

@@ -48,6 +48,7 @@ pub(super) fn probe(bytes: &[u8], limits: &Limits) -> Result<Probe> {
     let exif = info.exif_metadata.as_deref().filter(|exif| exif.len() <= limits.metadata_bytes);
     Ok(Probe {
         format: Format::Png,
+        pages: 1,
         size: Size::new(info.width, info.height),
         orientation: exif.map_or(Orientation::IDENTITY, metadata::orientation),
         has_alpha: has_alpha(&reader),

@@ -67,6 +67,7 @@ pub(super) fn probe(bytes: &[u8], limits: &Limits) -> Result<Probe> {
     let exif = exif.map(|exif| exif.strip_prefix(b"Exif\0\0").unwrap_or(exif));
     Ok(Probe {
         format: Format::WebP,
+        pages: 1,
         size: features.size,
         orientation: exif.map_or(Orientation::IDENTITY, metadata::orientation),
         has_alpha: features.has_alpha,

@@ -50,7 +50,7 @@ pub static FORMATS: &[KnownFormat] = &[
     written(Format::Png, &[]),
     written(Format::WebP, &[]),
     written(Format::Avif, &[]),
-    row("gif", &[], Family::Image),
+    written(Format::Gif, &[]),
     row("svg", &[], Family::Image),
     row("jxl", &[], Family::Image),
     row("tiff", &["tif"], Family::Image),

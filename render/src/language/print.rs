@@ -41,6 +41,7 @@ impl fmt::Display for Component {
         parts.put("h", self.height)?;
         parts.put("l", over)?;
         parts.put("o", self.opacity)?;
+        parts.put("pg", self.page)?;
         parts.put("q", self.quality)?;
         parts.put("r", self.radius.as_ref())?;
         parts.put("u", under)?;

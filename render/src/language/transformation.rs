@@ -47,6 +47,8 @@ pub struct Component {
     pub format: Option<FormatParam>,
     /// `dpr_`, greater than 0, at most 20
     pub dpr: Option<Decimal>,
+    /// `pg_`: which page or frame of the file is read, from 1
+    pub page: Option<u32>,
     /// `fl_`
     pub flags: BTreeSet<Flag>,
 }
@@ -293,6 +295,7 @@ pub enum Format {
     Png,
     WebP,
     Avif,
+    Gif,
 }
 
 impl Format {
@@ -303,6 +306,7 @@ impl Format {
             Format::Png => "png",
             Format::WebP => "webp",
             Format::Avif => "avif",
+            Format::Gif => "gif",
         }
     }
 
@@ -313,6 +317,7 @@ impl Format {
             Format::Png => "image/png",
             Format::WebP => "image/webp",
             Format::Avif => "image/avif",
+            Format::Gif => "image/gif",
         }
     }
 

@@ -118,6 +118,20 @@ pub(super) fn opacity(param: &Param<'_>, component: &mut Component) -> Result<()
     Ok(())
 }
 
+/// Largest number of a page.
+const MOST_PAGE: i64 = i32::MAX as i64;
+
+pub(super) fn page(param: &Param<'_>, component: &mut Component) -> Result<()> {
+    match integer(param.value) {
+        Some(page @ 1..=MOST_PAGE) => component.page = u32::try_from(page).ok(),
+        Some(_) => return Err(param.invalid()),
+        // Ranges, lists and names of pages are part of the language.
+        None if param.value.starts_with(|c: char| c.is_ascii_alphanumeric()) => return Err(param.unsupported_whole()),
+        None => return Err(param.invalid()),
+    }
+    Ok(())
+}
+
 pub(super) fn radius(param: &Param<'_>, component: &mut Component) -> Result<()> {
     if param.value == "max" {
         component.radius = Some(Radius::Max);

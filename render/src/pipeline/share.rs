@@ -28,6 +28,8 @@ const STREAMED_BYTES: u64 = 8 << 20;
 #[derive(Debug, Clone, PartialEq)]
 pub struct BaseDemand {
     demand: Demand,
+    /// Which picture of the file, counted from 0.
+    page: u32,
     format: Format,
     /// Whether nothing but resampling reads it, so that it may stay in planes.
     resampled: bool,
@@ -36,8 +38,8 @@ pub struct BaseDemand {
 }
 
 impl BaseDemand {
-    /// A demand on a base of that format. `resampled` when nothing but resampling reads the base.
-    pub fn new(demand: Demand, format: Format, resampled: bool) -> Self {
+    /// A demand on a page, counted from 0, of a base of that format. `resampled` when nothing but resampling reads the base.
+    pub fn new(demand: Demand, page: u32, format: Format, resampled: bool) -> Self {
         let reach =
             if resampled { (codec::CHROMA_REACH / demand.scale).ceil().clamp(0.0, 65_536.0) as u32 + 1 } else { 0 };
         let (region, size) = (demand.region, demand.size);
@@ -45,7 +47,7 @@ impl BaseDemand {
         let right = region.right().saturating_add(reach).min(size.width);
         let bottom = region.bottom().saturating_add(reach).min(size.height);
         let reached = Rect::new(x, y, right.saturating_sub(x), bottom.saturating_sub(y));
-        BaseDemand { demand, format, resampled, reached }
+        BaseDemand { demand, page, format, resampled, reached }
     }
 
     /// What a request needs of its base, known before a byte of it is read. `None` when only the pixels can tell, when
@@ -55,7 +57,7 @@ impl BaseDemand {
         let Ok(Stage::Done(plan)) = plan::resolve(transformation, facts, purpose, limits) else { return None };
         let resampled = plan.only_resamples(0);
         let demand = plan.sources.first()?.clone();
-        plan.reads(0).then(|| BaseDemand::new(demand, facts.base.format, resampled))
+        plan.reads(0).then(|| BaseDemand::new(demand, plan.page, facts.base.format, resampled))
     }
 
     /// Whether a decode for this demand serves another.
@@ -76,7 +78,7 @@ impl BaseDemand {
             let reached = enclosing(self.reached, other.reached);
             let scale = self.demand.scale.max(other.demand.scale);
             let demand = Demand { size: self.demand.size, scale, region: reached };
-            BaseDemand { demand, format: self.format, resampled: self.resampled, reached }
+            BaseDemand { demand, page: self.page, format: self.format, resampled: self.resampled, reached }
         })
     }
 
@@ -97,7 +99,7 @@ impl BaseDemand {
     }
 
     fn is_alike(&self, other: &BaseDemand) -> bool {
-        self.demand.size == other.demand.size && self.format == other.format && self.resampled == other.resampled
+        self.demand.size == other.demand.size && self.page == other.page && self.format == other.format && self.resampled == other.resampled
     }
 }
 
@@ -137,7 +139,7 @@ impl SharedBase {
 ///
 /// Errors: a base that cannot be decoded, and limits.
 pub fn decode_base(bytes: &[u8], demand: &BaseDemand, limits: &Limits) -> Result<SharedBase> {
-    let (source, decoded) = super::decode_demand(&demand.demand, demand.resampled, bytes, limits)?;
+    let (source, decoded) = super::decode_demand(&demand.demand, demand.page, demand.resampled, bytes, limits)?;
     Ok(SharedBase { source, decoded })
 }
 
@@ -158,7 +160,7 @@ mod tests {
     use crate::plan::geometry::Size;
 
     fn demand(scale: f64, region: Rect) -> BaseDemand {
-        BaseDemand::new(Demand { size: Size::new(6000, 4000), scale, region }, Format::Jpeg, true)
+        BaseDemand::new(Demand { size: Size::new(6000, 4000), scale, region }, 0, Format::Jpeg, true)
     }
 
     #[test]

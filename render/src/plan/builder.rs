@@ -181,7 +181,13 @@ impl Builder {
     }
 
     /// Drops steps that nothing reads and states what each source must give. `sizes` are those of the stored sources.
-    pub fn finish(self, output: SurfaceId, sizes: impl Iterator<Item = Size>, encoding: Encoding) -> Plan {
+    pub fn finish(
+        self,
+        output: SurfaceId,
+        page: u32,
+        sizes: impl Iterator<Item = Size>,
+        encoding: Encoding,
+    ) -> Plan {
         let mut used = vec![false; self.steps.len()];
         used[usize::from(output.0)] = true;
         for index in (0..self.steps.len()).rev() {
@@ -199,7 +205,7 @@ impl Builder {
             }
         }
         let sources = sizes.enumerate().map(|(source, size)| demand(&steps, source, size, self.profile)).collect();
-        Plan { sources, steps, output: renumbered[usize::from(output.0)], encoding }
+        Plan { sources, page, steps, output: renumbered[usize::from(output.0)], encoding }
     }
 }
 
@@ -317,7 +323,7 @@ mod tests {
             chroma: None,
             progressive: false,
         };
-        let plan = builder.finish(image.surface, [Size::new(600, 400)].into_iter(), encoding);
+        let plan = builder.finish(image.surface, 0, [Size::new(600, 400)].into_iter(), encoding);
         assert!(matches!(plan.steps[0].op, Op::Load { .. }));
         assert!(matches!(plan.steps[1].op, Op::Resample { map, .. } if map.scaled == Size::new(150, 100)));
         assert!(matches!(plan.steps[2].op, Op::Orient { .. }));

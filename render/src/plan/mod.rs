@@ -14,7 +14,7 @@ pub mod step;
 pub mod weights;
 
 pub use encoding::resolve as resolve_encoding;
-pub use resolve::resolve;
+pub use resolve::{page, resolve};
 
 use crate::language::{ChromaSampling, Format, QualityLevel};
 use serde::Serialize;
@@ -25,6 +25,8 @@ use step::{Demand, Op, Step, SurfaceId};
 pub struct Plan {
     /// What is read: the base first, then every layer.
     pub sources: Vec<Demand>,
+    /// Which picture of the base's file is read, counted from 0.
+    pub page: u32,
     /// Operations in an order in which every input is there before it is used.
     pub steps: Vec<Step>,
     /// The surface that is encoded.

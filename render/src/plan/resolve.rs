@@ -33,6 +33,18 @@ pub fn resolve(transformation: &Transformation, facts: &Facts, purpose: &Purpose
     }
 }
 
+/// The page of the base that a transformation reads, counted from 0: the last one that it names, else the first one.
+///
+/// Errors: [`Error::Unsupported`] for pages of layers.
+pub fn page(transformation: &Transformation) -> Result<u32> {
+    let components = || transformation.components.iter().filter(|component| component.page.is_some());
+    if components().any(|component| component.layer.is_some()) {
+        return Err(Error::unsupported("pg of layers"));
+    }
+    let page = components().last().and_then(|component| component.page);
+    Ok(page.map_or(0, |page| page.saturating_sub(1)))
+}
+
 /// Why planning ended early.
 pub(super) enum Stop {
     Measure(Measure),
@@ -87,7 +99,7 @@ impl Planner<'_> {
         let sources = std::iter::once(base.size).chain(
             self.layer_ids.iter().map(|id| self.facts.layers.get(*id).map_or(Size::new(1, 1), |facts| facts.size)),
         );
-        Ok(builder.finish(image.surface, sources, encoding))
+        Ok(builder.finish(image.surface, page(self.transformation)?, sources, encoding))
     }
 
     fn base_components(&self) -> impl Iterator<Item = &Component> {

@@ -260,7 +260,7 @@ fn nothing_and_what_is_no_picture_is_refused() {
     for bytes in [&b"hello, world"[..], b"\0\0\0\0\0\0\0\0", b"<html></html>", &[0xFF, 0xD8], &[0xFF; 400]] {
         assert!(matches!(probe(bytes, &limits), Err(Error::Decode(_))), "{bytes:?}");
     }
-    for (bytes, named) in [(&b"GIF89a\x01\0\x01\0"[..], "gif"), (b"%PDF-1.7", "pdf"), (b"<svg></svg>", "svg")] {
+    for (bytes, named) in [(&b"%PDF-1.7"[..], "pdf"), (b"<svg></svg>", "svg")] {
         match probe(bytes, &limits) {
             Err(Error::Unsupported { what }) => assert!(what.contains(named), "{what}"),
             other => panic!("{named}: {other:?}"),

@@ -95,6 +95,7 @@ prop_compose! {
         Component {
             crop, width: lengths.0, height: lengths.1, aspect_ratio: ratio, gravity, x: offsets.0, y: offsets.1, zoom,
             radius, border, background, opacity, angle, layer, quality: output.0, format: output.1, dpr: output.2, flags,
+            page: opacity.map(|percent| u32::from(percent) + 1),
         }
     }
 }

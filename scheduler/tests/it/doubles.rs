@@ -181,7 +181,7 @@ impl Pipeline for TinyPipeline {
         let size = Size::new(1000, 1000);
         // Eight by eight pixels, so that what a decode takes is less than what a work costs.
         let region = Rect::new(0, 0, 8, 8);
-        Some(BaseDemand::new(Demand { size, scale, region }, Format::Png, false))
+        Some(BaseDemand::new(Demand { size, scale, region }, 0, Format::Png, false))
     }
 
     fn decode_base(&self, bytes: &Bytes, demand: &BaseDemand) -> Result<SharedBase> {

@@ -224,7 +224,7 @@ mod tests {
         assert_eq!(one[0].at(7), "a_90/c_scale,w_7");
         assert_eq!(read("[{},{}]").unwrap().len(), 2);
         for text in
-            ["[1]", r#"{"max_width":0}"#, r#"{"max_width":"x"}"#, r#"{"format":"gif"}"#, "{", r#"{"bytes_step":-1}"#]
+            ["[1]", r#"{"max_width":0}"#, r#"{"max_width":"x"}"#, r#"{"format":"tiff"}"#, "{", r#"{"bytes_step":-1}"#]
         {
             assert!(read(text).is_err(), "{text}");
         }
