@@ -25,7 +25,9 @@ use crate::jobs::notify::{NoNotifier, Notifier};
 use crate::jobs::queue::JobQueue;
 use crate::jobs::webhook::WebhookHandler;
 use crate::jobs::worker::{Lane, Worker, WorkerSettings};
-use crate::jobs::{EAGER, EAGER_BATCH, EXPLICIT, WEBHOOK};
+use crate::jobs::make::MakeHandler;
+use crate::jobs::upload::UploadHandler;
+use crate::jobs::{EAGER, EAGER_BATCH, EXPLICIT, MAKE, UPLOAD, WEBHOOK};
 use crate::metrics::Metrics;
 use crate::pipeline_files::PipelineFiles;
 use crate::probe;
@@ -421,7 +423,7 @@ impl App {
         let mapped = Mapped::new(library.clone(), uploads.clone());
         let job_metrics = Arc::new(JobMetrics::new(outside.clock));
         let settings = WorkerSettings { lease: config.jobs.lease, ..WorkerSettings::default() };
-        let lanes = lanes(&config, &catalog, &library, &outside.notifier);
+        let lanes = lanes(&config, &catalog, &library, &uploads, &outside.notifier);
         let worker = Arc::new(Worker::new(queue, lanes, settings, job_metrics.clone()));
         let renderer = chosen.reason.clone();
         let state = HttpState {
@@ -606,6 +608,7 @@ fn lanes(
     config: &Config,
     catalog: &Arc<dyn Catalog>,
     library: &LibraryService,
+    uploads: &UploadService,
     notifier: &Arc<dyn Notifier>,
 ) -> Vec<Lane> {
     let workers = config.jobs.workers;
@@ -615,11 +618,15 @@ fn lanes(
     let lane = |slots, handlers: Vec<(_, Arc<dyn Handler>)>| Lane { slots, handlers: handlers.into_iter().collect() };
     let eager = EagerHandler::new(library.clone());
     let explicit = ExplicitHandler::new(library.clone());
+    let make = MakeHandler::new(library.clone());
+    let upload = UploadHandler::new(library.clone(), uploads.clone());
     let webhook = WebhookHandler::new(catalog.clone(), notifier.clone());
     // Two assets for each thread keep it busy while others are read and written.
     let batch = BatchHandler::new(library.clone(), config.render.threads.saturating_mul(2));
     vec![
-        lane(workers, vec![(EAGER, Arc::new(eager)), (EXPLICIT, Arc::new(explicit))]),
+        lane(workers, vec![(EAGER, Arc::new(eager)), (EXPLICIT, Arc::new(explicit)), (MAKE, Arc::new(make))]),
+        // Files of others are not waited for by renderings.
+        lane(workers, vec![(UPLOAD, Arc::new(upload))]),
         lane(N_WEBHOOKS, vec![(WEBHOOK, Arc::new(webhook))]),
         lane(N_BATCHES, vec![(EAGER_BATCH, Arc::new(batch))]),
     ]

@@ -192,8 +192,6 @@ async fn action_call(
         ["context"] => library.change_context(caller, kind, params).await?,
         ["metadata"] => library.change_metadata(caller, kind, params).await?,
         ["text"] if root == "image" => library.make_text(caller, params).await?,
-        ["sprite"] if root == "image" => library.make_sprite(caller, params).await?,
-        ["multi"] if root == "image" => library.make_multi(caller, params).await?,
         ["explode"] if root == "image" => library.explode(caller, params).await?,
         _ => return Err(unknown(&parts.method, path)),
     };

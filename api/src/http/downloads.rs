@@ -8,6 +8,7 @@ use super::upload::{json_response, refuse};
 use crate::domain::Timestamp;
 use crate::service::access::{self, Caller};
 use crate::service::call::{self, ApiError, Params};
+use crate::service::library::{Made, tell};
 use axum::body::Body;
 use axum::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::http::request::Parts;
@@ -15,7 +16,7 @@ use axum::http::{HeaderValue, Method, Response, StatusCode};
 
 /// Whether a path below a cloud belongs here.
 pub fn is_download(rest: &[&str]) -> bool {
-    matches!(rest, ["download_backup"] | [_, "download" | "generate_archive" | "download_tag.zip"])
+    matches!(rest, ["download_backup"] | ["image", "sprite" | "multi"] | [_, "download" | "generate_archive" | "download_tag.zip"])
 }
 
 /// Answers a call to one of these paths.
@@ -27,7 +28,13 @@ pub async fn answer(
     rest: &[&str],
 ) -> Result<Response<Body>, HttpError> {
     let archive = matches!(rest, [_, "generate_archive"]);
-    let allowed = parts.method == Method::GET || (archive && parts.method == Method::POST);
+    let made = match rest {
+        ["image", "sprite"] => Some(Made::Sprite),
+        ["image", "multi"] => Some(Made::Multi),
+        _ => None,
+    };
+    let may_store = archive || made.is_some();
+    let allowed = parts.method == Method::GET || (may_store && parts.method == Method::POST);
     if !allowed {
         let message = format!("{} is not allowed here, use GET", parts.method);
         return Err(refuse(body, HttpError::new(StatusCode::METHOD_NOT_ALLOWED, message)).await);
@@ -42,6 +49,27 @@ pub async fn answer(
     let params = api::read(state, parts, body).await?;
     let caller = authorize(state, cloud, header, &params).await?;
     let library = &state.library;
+    if let Some(action) = made {
+        return match params.text("mode") {
+            Some("download") => {
+                let answer = library.download_made(&caller, &params, action).await?;
+                Ok(response::respond(answer, &Conditions::read(&parts.method, &parts.headers)).await)
+            }
+            // An address alone must change nothing.
+            None if parts.method == Method::GET => {
+                Err(HttpError::new(StatusCode::METHOD_NOT_ALLOWED, "GET is not allowed here, use POST"))
+            }
+            None => {
+                tell::check_urls(&params)?;
+                let answer = match action {
+                    Made::Sprite => library.make_sprite(&caller, &params).await?,
+                    _ => library.make_multi(&caller, &params).await?,
+                };
+                Ok(json_response(&answer))
+            }
+            Some(other) => Err(ApiError::invalid("mode", other).into()),
+        };
+    }
     match rest {
         ["download_backup"] => {
             let answer = library.download_backup(&caller, &params).await?;

@@ -48,7 +48,7 @@ pub async fn upload(
         .map_err(|_| HttpError::new(StatusCode::INTERNAL_SERVER_ERROR, "The upload took too long"))??;
     Ok(json_response(&match answer {
         Uploaded::Done(answer) => answer.to_json(),
-        Uploaded::Part(body) => body,
+        Uploaded::Part(body) | Uploaded::Pending(body) => body,
     }))
 }
 

@@ -85,17 +85,24 @@ impl Handler for ExplicitHandler {
 }
 
 /// Whether the fault is the server's, so that the call may go well later.
-fn is_ours(error: &ApiError) -> bool {
-    matches!(error, ApiError::Catalog(_) | ApiError::Storage(_) | ApiError::Internal(_))
+pub(super) fn is_ours(error: &ApiError) -> bool {
+    match error {
+        ApiError::Catalog(_) | ApiError::Storage(_) | ApiError::Internal(_) => true,
+        ApiError::Upload(error) => error.may_pass(),
+        _ => false,
+    }
 }
 
 /// The answer to a call that is done later.
-pub fn pending(resource_type: &str, delivery_type: &str, public_id: &str, batch_id: &str) -> Value {
-    json!({
+pub fn pending(resource_type: &str, delivery_type: &str, public_id: Option<&str>, batch_id: &str) -> Value {
+    let mut answer = json!({
         "status": "pending",
         "resource_type": resource_type,
         "type": delivery_type,
-        "public_id": public_id,
         "batch_id": batch_id,
-    })
+    });
+    if let Some(public_id) = public_id {
+        answer["public_id"] = json!(public_id);
+    }
+    answer
 }

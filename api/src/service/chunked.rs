@@ -1,6 +1,7 @@
 //! Files that come in several calls (api.md 3.9): each part is made durable, and the call that completes the file joins them.
 
 use super::answer::UploadAnswer;
+use super::later::LaterFile;
 use super::naming;
 use super::spool::Spool;
 use super::upload::{Accepted, FilePart, Parts, UploadError, UploadKind, Uploaded};
@@ -59,6 +60,13 @@ impl FilePart {
     pub fn is_whole(&self) -> bool {
         self.first_byte == 0 && self.total == Some(self.last_byte + 1)
     }
+}
+
+/// The public id and the file's name, which the first part settled.
+fn settled(note: &Value) -> Result<(PublicId, String), UploadError> {
+    let name = note["public_id"].as_str().unwrap_or_default();
+    let name = PublicId::new(name).map_err(|error| UploadError::Internal(error.to_string()))?;
+    Ok((name, note["filename"].as_str().unwrap_or_default().to_owned()))
 }
 
 impl Parts {
@@ -128,6 +136,10 @@ impl Parts {
             ChunkOutcome::Complete { id, body, chunks, freed_blobs, .. } => {
                 self.free(&freed_blobs).await;
                 drop(spooled.permit);
+                if accepted.params.is_async {
+                    let (name, filename) = settled(&body)?;
+                    return self.take_later(kind, accepted, LaterFile::Joined { id, name, filename }).await;
+                }
                 match self.join(kind, accepted, &body, &chunks).await {
                     Ok(answer) => {
                         let freed = library.forget_chunks(&id).await?;
@@ -158,13 +170,11 @@ impl Parts {
                 spool.write(piece.map_err(UploadError::Storage)?).await?;
             }
         }
-        let name = note["public_id"].as_str().unwrap_or_default();
-        let name = PublicId::new(name).map_err(|error| UploadError::Internal(error.to_string()))?;
-        let filename = note["filename"].as_str().unwrap_or_default();
-        self.take(kind, accepted, spool, filename, Some(name)).await
+        let (name, filename) = settled(note)?;
+        self.take(kind, accepted, spool, &filename, Some(name)).await
     }
 
-    async fn discard_unless_named(&self, blob: &BlobKey) {
+    pub(super) async fn discard_unless_named(&self, blob: &BlobKey) {
         if matches!(self.referenced(blob).await, Ok(false)) {
             self.discard(blob).await;
         }

@@ -51,6 +51,7 @@ const KNOWN: &[&str] = &[
     "face_coordinates",
     "custom_coordinates",
     "upload_preset",
+    "async",
     "eager_async",
     "eager_notification_url",
     "notification_url",
@@ -75,7 +76,6 @@ const KNOWN: &[&str] = &[
 /// Parameters of the real service that are not built. They are refused rather than ignored, unless they ask for nothing.
 const UNSUPPORTED: &[&str] = &[
     "unique_display_name",
-    "async",
     "accessibility_analysis",
     "cinemagraph_analysis",
     "raw_convert",
@@ -155,6 +155,8 @@ pub struct UploadParams {
     pub face_coordinates: Vec<Region>,
     pub custom_coordinates: Vec<Region>,
     pub upload_preset: Option<String>,
+    /// Whether the whole upload is done after the answer.
+    pub is_async: bool,
     /// Whether eager pictures are rendered after the answer.
     pub eager_async: bool,
     /// Who is told of eager pictures that are rendered after the answer, instead of `notification_url`.
@@ -240,6 +242,7 @@ impl UploadParams {
             face_coordinates: regions("face_coordinates", values.get("face_coordinates"))?,
             custom_coordinates: regions("custom_coordinates", values.get("custom_coordinates"))?,
             upload_preset: text("upload_preset"),
+            is_async: flag("async", false)?,
             eager_async: flag("eager_async", false)?,
             eager_notification_url: url("eager_notification_url")?,
             notification_url: url("notification_url")?,

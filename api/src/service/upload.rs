@@ -3,29 +3,30 @@
 use super::access::{self, AccessError, Caller};
 use super::answer::{EagerAnswer, EagerState, UploadAnswer};
 use super::call::{ApiError, Params};
-use super::chunked::PartError;
 use super::delete_token;
 use super::library::tell::new_batch_id;
 use super::library::{
     AnalysisRequest, CloudSettings, Edit, FolderMode, LibraryService, MetadataChange, check_unsigned, view,
 };
-use super::naming::{self, InvalidPublicId};
-use super::params::{self, ParamError, UploadParams};
-use super::pictures::{Eager, PictureError, PictureFacts, Pictures};
+use super::later::LaterFile;
+use super::naming;
+use super::params::{self, UploadParams};
+use super::pictures::{Eager, PictureFacts, Pictures};
 use super::quota;
 use super::remote_file;
 use super::sniff::{self, Seems};
 use super::spool::{Spool, Spooled};
+pub use super::upload_error::UploadError;
 use crate::auth::signature::SignaturePolicy;
 use crate::catalog::{Catalog, CatalogError, PutOutcome};
 use crate::domain::{
     Asset, AssetDetails, AssetKey, BlobKey, Cloud, CloudId, NewAsset, Orientation, PixelSize, PublicId, Region,
     ResourceType, Timestamp,
 };
-use crate::fetch::{FetchError, RemoteClient};
+use crate::fetch::RemoteClient;
 use crate::jobs::announce::Occasion;
 use crate::jobs::{eager, events};
-use crate::storage::{BlobStore, StorageError};
+use crate::storage::BlobStore;
 use md5::{Digest, Md5};
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -77,6 +78,11 @@ impl From<ResourceType> for UploadKind {
 }
 
 impl UploadKind {
+    /// From a path.
+    pub fn parse(text: &str) -> Option<Self> {
+        [UploadKind::Image, UploadKind::Video, UploadKind::Raw, UploadKind::Auto].into_iter().find(|kind| kind.as_str() == text)
+    }
+
     /// As in a path.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -130,68 +136,8 @@ pub enum Uploaded {
     Done(Box<UploadAnswer>),
     /// The body of the answer to a part that does not complete its file.
     Part(serde_json::Value),
-}
-
-/// Why an upload is refused.
-#[derive(Debug, thiserror::Error)]
-pub enum UploadError {
-    #[error(transparent)]
-    Access(#[from] AccessError),
-    #[error(transparent)]
-    Param(#[from] ParamError),
-    #[error(transparent)]
-    PublicId(#[from] InvalidPublicId),
-    #[error("Upload preset not found")]
-    UnknownPreset,
-    #[error("Missing required parameter - file")]
-    MissingFile,
-    #[error("Empty file")]
-    EmptyFile,
-    #[error("File size too large. Got {got}. Maximum is {max}.")]
-    TooLarge { got: u64, max: u64 },
-    #[error("Fetching a file from an address is not supported by this server yet: {0}")]
-    Remote(String),
-    #[error(transparent)]
-    Fetch(#[from] FetchError),
-    /// An address for videos got something else.
-    #[error("Unsupported video format or file")]
-    NotAVideo,
-    #[error("{kind} file format {format} not allowed")]
-    FormatNotAllowed { kind: &'static str, format: String },
-    /// A parameter that only pictures can have.
-    #[error("{0} is not supported for files of this kind")]
-    OnlyForImages(&'static str),
-    #[error("Upload preset must be whitelisted for unsigned uploads")]
-    SignedPreset,
-    /// A refusal of the library, such as of metadata.
-    #[error(transparent)]
-    Library(Box<ApiError>),
-    #[error(transparent)]
-    Part(#[from] PartError),
-    /// An entry of `eager` can never be rendered.
-    #[error("{0}")]
-    Eager(tintype_render::Error),
-    #[error("{0}")]
-    Picture(#[from] PictureError),
-    /// Too many uploads are in progress.
-    #[error("the server is busy, try again in {} s", retry_after.as_secs())]
-    Busy { retry_after: Duration },
-    #[error(transparent)]
-    Catalog(#[from] CatalogError),
-    #[error(transparent)]
-    Storage(StorageError),
-    #[error("{0}")]
-    Internal(String),
-}
-
-impl From<ApiError> for UploadError {
-    fn from(error: ApiError) -> Self {
-        match error {
-            ApiError::Upload(error) => error,
-            ApiError::Catalog(error) => UploadError::Catalog(error),
-            other => UploadError::Library(Box::new(other)),
-        }
-    }
+    /// The body of the answer to a call that is done later.
+    Pending(serde_json::Value),
 }
 
 /// Takes uploads.
@@ -226,6 +172,8 @@ pub(super) struct Accepted {
     transformation: String,
     asset_folder: String,
     settings: CloudSettings,
+    /// All parameters, with those of the preset.
+    pub effective: Params,
 }
 
 /// Durable bytes and what they are.
@@ -287,6 +235,10 @@ impl UploadService {
         self
     }
 
+    pub(super) fn parts(&self) -> &Arc<Parts> {
+        &self.parts
+    }
+
     /// Largest file that is taken.
     pub fn max_upload_bytes(&self) -> u64 {
         self.parts.settings.max_upload_bytes
@@ -346,6 +298,10 @@ impl Parts {
         Ok(Spool::new(writer, self.settings.max_upload_bytes, permit))
     }
 
+    pub(super) fn remote(&self) -> Option<&RemoteClient> {
+        self.remote.get()
+    }
+
     pub(super) async fn referenced(&self, blob: &BlobKey) -> Result<bool, CatalogError> {
         self.catalog.referenced(blob).await
     }
@@ -364,8 +320,15 @@ impl Parts {
     async fn upload(self: &Arc<Self>, request: UploadRequest) -> Result<Uploaded, UploadError> {
         let kind = request.kind;
         let accepted = self.accept(&request.cloud, request.authorization.as_deref(), &request.params).await?;
+        let is_later = accepted.params.is_async && request.part.is_none();
         let (spool, filename) = match request.file {
             None => return Err(UploadError::MissingFile),
+            Some(FileSource::Remote(address)) if is_later && self.remote.get().is_some() => {
+                return self.take_later(kind, accepted, LaterFile::Remote(address)).await;
+            }
+            Some(FileSource::Received { spool, filename }) if is_later => {
+                return self.take_later(kind, accepted, LaterFile::Received { spool, filename }).await;
+            }
             Some(FileSource::Remote(address)) => match self.remote.get() {
                 Some(client) => {
                     remote_file::receive(client, &address, self.spool(&accepted.caller.cloud.id).await?).await?
@@ -524,6 +487,15 @@ impl Parts {
     ) -> Result<Accepted, UploadError> {
         let cloud = access::find_cloud(&*self.catalog, cloud).await?;
         let (caller, effective) = self.combine(cloud, authorization, given).await?;
+        self.accept_as(caller, effective).await
+    }
+
+    /// The same for a caller who is proved, with the parameters of the preset.
+    pub(super) async fn accept_as(
+        &self,
+        caller: Caller,
+        effective: Vec<(String, String)>,
+    ) -> Result<Accepted, UploadError> {
         let mut params = UploadParams::parse(&effective)?;
         let effective = Params::from(effective);
         self.library.expand_eager(&caller.cloud.id, &mut params.eager).await?;
@@ -544,7 +516,7 @@ impl Parts {
                 params.folder.as_deref().map(|folder| folder.trim_matches('/').to_owned()).unwrap_or_default()
             }
         };
-        Ok(Accepted { caller, params, edit, analysis, metadata, transformation, asset_folder, settings })
+        Ok(Accepted { caller, params, edit, analysis, metadata, transformation, asset_folder, settings, effective })
     }
 
     /// Who calls, and the parameters of the call together with those of its preset.

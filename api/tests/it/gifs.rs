@@ -115,7 +115,7 @@ async fn a_transformed_animation_keeps_its_frames_and_timing() {
     }
     // The second time it is kept.
     let renders = app.renders().await;
-    assert_eq!(app.get("/demo/image/upload/v1/w_20/film.gif").await.status, 200);
+    assert_eq!(app.get("/demo/image/upload/w_20/v1/film.gif").await.status, 200);
     assert_eq!(app.renders().await, renders);
 }
 

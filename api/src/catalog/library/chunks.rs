@@ -81,6 +81,26 @@ impl Library {
         self.write("forget chunks", move |sql| async move { forget(sql, &id).await }.boxed()).await
     }
 
+    /// The chunks of an upload, in order; none once it was forgotten.
+    pub async fn chunks(&self, id: &str) -> Result<Vec<Chunk>> {
+        let id = id.to_owned();
+        self.read("read chunks", move |sql| async move { chunks_of(sql, &id).await }.boxed()).await
+    }
+
+    /// Keeps an upload at least until [`Library::expire_chunks`] is called with a later time than `until`.
+    pub async fn hold_chunks(&self, id: &str, until: Timestamp) -> Result<()> {
+        let id = id.to_owned();
+        self.write("hold chunks", move |sql| {
+            async move {
+                let values = [Value::Number(until.unix_micros()), text(id)];
+                sql.execute("UPDATE chunked_uploads SET updated_at = ? WHERE id = ?", &values).await?;
+                Ok(())
+            }
+            .boxed()
+        })
+        .await
+    }
+
     /// Lets another call join the chunks, after joining failed.
     pub async fn release_chunks(&self, id: &str) -> Result<()> {
         let id = id.to_owned();

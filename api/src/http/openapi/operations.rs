@@ -97,7 +97,7 @@ const fn op(
 
 const UPLOAD: &str = "file! upload_preset public_id public_id_prefix folder asset_folder display_name use_filename \
     unique_filename filename_override use_filename_as_display_name type overwrite format allowed_formats tags context metadata \
-    transformation eager eager_async eager_notification_url notification_url access_mode access_control moderation backup faces \
+    transformation eager eager_async eager_notification_url async notification_url access_mode access_control moderation backup faces \
     colors phash quality_analysis media_metadata responsive_breakpoints face_coordinates custom_coordinates \
     return_delete_token invalidate batch_id";
 const EXPLICIT: &str = "public_id! type! eager eager_async eager_notification_url notification_url tags context metadata \
@@ -200,7 +200,7 @@ pub const OPERATIONS: &[Operation] = &[
         "/image/sprite",
         Group::Upload,
         "Make one image of many, with CSS and JSON that say where each is",
-        "tag urls transformation notification_url",
+        "tag urls public_id transformation mode async notification_url batch_id",
         "Sprite",
     ),
     op(
@@ -208,7 +208,7 @@ pub const OPERATIONS: &[Operation] = &[
         "/image/multi",
         Group::Upload,
         "Make an animation of many images",
-        "tag urls transformation format notification_url",
+        "tag urls public_id transformation format mode async notification_url batch_id",
         "Upload",
     ),
     op(

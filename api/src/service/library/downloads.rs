@@ -1,12 +1,13 @@
 //! Files that a signed address hands out (api.md 2.7): originals of any type, their conversions, and kept versions.
 
-use super::LibraryService;
+use super::{LibraryService, Made};
 use super::archive_stream::from_delivery_error;
-use crate::domain::{Asset, AssetId, AssetKey, BlobKey, ResourceType};
+use crate::domain::{Asset, AssetId, AssetKey, BlobKey, ResourceType, Timestamp};
 use crate::service::access::Caller;
 use crate::service::call::{ApiError, Params};
 use crate::service::deliver::StoredBlob;
 use crate::service::deliver_types::{CachePolicy, DeliveryAnswer, DeliveryBody};
+use crate::service::derive::md5_hex;
 use crate::service::media_type;
 use crate::service::params::{self, EagerEntry, EagerExtension};
 use std::time::Duration;
@@ -110,6 +111,29 @@ impl LibraryService {
             modified_s: version.uploaded_at.unix_seconds(),
         };
         self.file(&asset, file, attachment(params, &asset, &version.format)).await
+    }
+
+    /// `sprite` and `multi` with `mode=download`: the file, which is made and not kept.
+    pub async fn download_made(
+        &self,
+        caller: &Caller,
+        params: &Params,
+        action: Made,
+    ) -> Result<DeliveryAnswer, ApiError> {
+        let (public_id, file, _) = match action {
+            Made::Sprite => self.sprite_file(caller, params).await?,
+            Made::Multi => self.multi_file(caller, params).await?,
+            Made::Explode => return Err(ApiError::invalid("mode", "download")),
+        };
+        let content_type = match Format::from_extension(file.format) {
+            Some(format) => format.content_type(),
+            None => media_type::of_file(file.format),
+        };
+        let name = public_id.as_str().rsplit('/').next().unwrap_or_default();
+        let attachment = format!("{name}.{}", file.format);
+        let etag = md5_hex(&file.bytes);
+        let now_s = Timestamp::now().unix_seconds();
+        Ok(answer(DeliveryBody::Bytes(file.bytes), content_type.to_owned(), etag, now_s, Some(attachment)))
     }
 
     async fn file(

@@ -15,6 +15,7 @@ use crate::service::params::{EagerEntry, EagerExtension};
 use crate::service::studio::{MadeFile, Studio};
 use bytes::Bytes;
 use md5::{Digest, Md5};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha1::Sha1;
 use tintype_render::language::Format;
@@ -29,6 +30,26 @@ pub(super) struct Part {
 pub(super) enum Source {
     Asset(Box<Asset>),
     Address(String),
+}
+
+/// A call that makes pictures of others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Made {
+    Sprite,
+    Multi,
+    Explode,
+}
+
+impl Made {
+    /// As in paths and notifications.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Made::Sprite => "sprite",
+            Made::Multi => "multi",
+            Made::Explode => "explode",
+        }
+    }
 }
 
 /// The parts of a transformation that mean the composition, and the rest, which means each of its pictures.
@@ -115,7 +136,7 @@ impl LibraryService {
                 (assets.into_iter().map(part).collect::<Vec<_>>(), tag.to_owned())
             }
             (None, false) => {
-                let digest = hex::encode(Sha1::digest(urls.join("\n").as_bytes()));
+                let digest = digest(&urls);
                 let part = |url: String| Part { name: url_name(&url), source: Source::Address(url) };
                 (urls.into_iter().map(part).collect(), digest)
             }
@@ -126,11 +147,17 @@ impl LibraryService {
         if parts.len() > most {
             return Err(ApiError::BadRequest(format!("Too many images. Maximum is {most}")));
         }
-        let public_id = match params.text("public_id") {
-            Some(_) => params.public_id("public_id")?,
-            None => PublicId::new(default.clone()).map_err(|_| ApiError::invalid("tag", &default))?,
-        };
-        Ok((parts, public_id))
+        Ok((parts, made_name(params, &default)?))
+    }
+
+    /// What the result is called, without a look for the pictures.
+    pub(super) fn name_of_made(params: &Params) -> Result<PublicId, ApiError> {
+        let urls = params.values("urls");
+        match (params.text("tag"), urls.is_empty()) {
+            (Some(tag), true) => made_name(params, tag),
+            (None, false) => made_name(params, &digest(&urls)),
+            _ => Err(ApiError::BadRequest("Either tag or urls has to be given, but not both".to_owned())),
+        }
     }
 
     /// One part under a transformation, as a PNG.
@@ -239,19 +266,22 @@ impl LibraryService {
     }
 }
 
+fn digest(urls: &[String]) -> String {
+    hex::encode(Sha1::digest(urls.join("\n").as_bytes()))
+}
+
+fn made_name(params: &Params, default: &str) -> Result<PublicId, ApiError> {
+    match params.text("public_id") {
+        Some(_) => params.public_id("public_id"),
+        None => PublicId::new(default).map_err(|_| ApiError::invalid("tag", default)),
+    }
+}
+
 /// The last part of an address's path without extension.
 fn url_name(url: &str) -> String {
     let path = url.split(['?', '#']).next().unwrap_or(url);
     let last = path.rsplit('/').find(|part| !part.is_empty()).unwrap_or(path);
     last.rsplit_once('.').map_or(last, |(stem, _)| if stem.is_empty() { last } else { stem }).to_owned()
-}
-
-/// Refuses what cannot be done after the answer yet.
-pub(super) fn refuse_async(params: &Params, action: &str) -> Result<(), ApiError> {
-    if params.is_set("async")? {
-        return Err(ApiError::BadRequest(format!("async is not supported for {action} by this server yet")));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -55,6 +55,7 @@ pub use deletion::Deletion;
 pub use edit::{Edit, folder_path};
 pub use listing::{Listing, parse_time};
 pub use long_names::components;
+pub use made::Made;
 pub use metadata::MetadataChange;
 pub use presets::{Preset, check_unsigned};
 pub use settings::{CloudSettings, FolderMode};

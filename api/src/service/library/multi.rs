@@ -1,10 +1,11 @@
 //! `multi` (api.md 3.15): an animation of several pictures.
 
 use super::LibraryService;
-use super::made::refuse_async;
-use crate::domain::{Asset, DeliveryType, MadeOf};
+use super::made::Made;
+use crate::domain::{Asset, DeliveryType, MadeOf, PublicId};
 use crate::service::access::Caller;
 use crate::service::call::{ApiError, Params};
+use crate::service::studio::MadeFile;
 use serde_json::{Value, json};
 use tintype_render::codec::AnimationFormat;
 
@@ -14,8 +15,21 @@ const DELAY_MS: u16 = 100;
 impl LibraryService {
     /// `multi`. Another call of the same name replaces the animation.
     pub async fn make_multi(&self, caller: &Caller, params: &Params) -> Result<Value, ApiError> {
-        refuse_async(params, "multi")?;
-        let asset = self.multi_asset(caller, params).await?;
+        if params.is_set("async")? {
+            self.recipe(caller, params).await?;
+            let name = Self::name_of_made(params)?;
+            return self.make_later(caller, params, Made::Multi, name.as_str()).await;
+        }
+        let (asset, answer) = self.multi_now(caller, params).await?;
+        self.tell_made(caller, params, "multi", &asset, &answer).await?;
+        Ok(answer)
+    }
+
+    /// Makes and stores an animation: the asset and the answer.
+    pub(super) async fn multi_now(&self, caller: &Caller, params: &Params) -> Result<(Asset, Value), ApiError> {
+        let (public_id, file, made_of) = self.multi_file(caller, params).await?;
+        let put = self.store_made(caller, DeliveryType::Multi, public_id, &file, Some(made_of)).await?;
+        let asset = put.asset;
         let transformation = asset.details.made_of.as_ref().map_or("", |made| made.transformation.as_str());
         let url = self.view(caller).await?.url(&asset, transformation, Some(&asset.format));
         let answer = json!({
@@ -25,12 +39,15 @@ impl LibraryService {
             "public_id": asset.key.public_id.as_str(),
             "version": asset.version,
         });
-        self.tell_made(caller, params, "multi", &asset, &answer).await?;
-        Ok(answer)
+        Ok((asset, answer))
     }
 
-    /// The stored animation of a call.
-    pub async fn multi_asset(&self, caller: &Caller, params: &Params) -> Result<Asset, ApiError> {
+    /// The file of an animation, and what it is called.
+    pub(super) async fn multi_file(
+        &self,
+        caller: &Caller,
+        params: &Params,
+    ) -> Result<(PublicId, MadeFile, MadeOf), ApiError> {
         let recipe = self.recipe(caller, params).await?;
         let name = recipe.format.as_deref().or(params.text("format")).unwrap_or("gif");
         let format = match name {
@@ -65,8 +82,7 @@ impl LibraryService {
         }
         let file = studio.animate(pictures, delay_ms, format).await?;
         let made_of = MadeOf { transformation: without_format(&recipe.given, file.format), ..MadeOf::default() };
-        let put = self.store_made(caller, DeliveryType::Multi, public_id, &file, Some(made_of)).await?;
-        Ok(put.asset)
+        Ok((public_id, file, made_of))
     }
 }
 

@@ -1,11 +1,12 @@
 //! `sprite` (api.md 3.15): pictures under each other in one file, with style sheet and JSON that say where each lies.
 
 use super::LibraryService;
-use super::made::refuse_async;
+use super::made::Made;
 use super::view::View;
-use crate::domain::{Asset, DeliveryType, MadeOf, SpritePlace};
+use crate::domain::{Asset, DeliveryType, MadeOf, PublicId, SpritePlace};
 use crate::service::access::Caller;
 use crate::service::call::{ApiError, Params};
+use crate::service::studio::MadeFile;
 use serde_json::{Map, Value, json};
 use std::collections::HashSet;
 use std::fmt::Write;
@@ -14,16 +15,30 @@ use tintype_render::language::Format;
 impl LibraryService {
     /// `sprite`. Another call of the same name replaces the sprite.
     pub async fn make_sprite(&self, caller: &Caller, params: &Params) -> Result<Value, ApiError> {
-        refuse_async(params, "sprite")?;
-        let asset = self.sprite_asset(caller, params).await?;
-        let view = self.view(caller).await?;
-        let answer = answer(&view, &asset);
+        if params.is_set("async")? {
+            self.recipe(caller, params).await?;
+            let name = Self::name_of_made(params)?;
+            return self.make_later(caller, params, Made::Sprite, name.as_str()).await;
+        }
+        let (asset, answer) = self.sprite_now(caller, params).await?;
         self.tell_made(caller, params, "sprite", &asset, &answer).await?;
         Ok(answer)
     }
 
-    /// The stored sprite of a call.
-    pub async fn sprite_asset(&self, caller: &Caller, params: &Params) -> Result<Asset, ApiError> {
+    /// Makes and stores a sprite: the asset and the answer.
+    pub(super) async fn sprite_now(&self, caller: &Caller, params: &Params) -> Result<(Asset, Value), ApiError> {
+        let (public_id, file, made_of) = self.sprite_file(caller, params).await?;
+        let put = self.store_made(caller, DeliveryType::Sprite, public_id, &file, Some(made_of)).await?;
+        let answer = answer(&self.view(caller).await?, &put.asset);
+        Ok((put.asset, answer))
+    }
+
+    /// The file of a sprite, and what it is called.
+    pub(super) async fn sprite_file(
+        &self,
+        caller: &Caller,
+        params: &Params,
+    ) -> Result<(PublicId, MadeFile, MadeOf), ApiError> {
         let recipe = self.recipe(caller, params).await?;
         let format = match recipe.format.as_deref() {
             None => Format::Png,
@@ -59,8 +74,7 @@ impl LibraryService {
             prefix: recipe.prefix.unwrap_or_default(),
             places: parts.iter().zip(places).map(place).collect(),
         };
-        let put = self.store_made(caller, DeliveryType::Sprite, public_id, &file, Some(made_of)).await?;
-        Ok(put.asset)
+        Ok((public_id, file, made_of))
     }
 }
 

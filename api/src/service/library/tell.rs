@@ -4,7 +4,8 @@ use super::LibraryService;
 use crate::domain::{Asset, AssetKey};
 use crate::jobs::announce::{Occasion, check_url};
 use crate::jobs::events::{self, Event, Seen};
-use crate::jobs::explicit;
+use super::made::Made;
+use crate::jobs::{explicit, make};
 use crate::service::access::Caller;
 use crate::service::call::{ApiError, Params};
 use serde_json::Value;
@@ -69,6 +70,34 @@ impl LibraryService {
         let batch_id = occasion.batch_id.get_or_insert_with(new_batch_id).clone();
         let kind = key.resource_type.as_str();
         self.parts.announcer.enqueue(vec![explicit::job(&occasion, kind, params)]).await?;
-        Ok(explicit::pending(kind, key.delivery_type.as_str(), key.public_id.as_str(), &batch_id))
+        Ok(explicit::pending(kind, key.delivery_type.as_str(), Some(key.public_id.as_str()), &batch_id))
+    }
+    /// Answers a call that makes pictures at once, and does it later.
+    pub(super) async fn make_later(
+        &self,
+        caller: &Caller,
+        params: &Params,
+        action: Made,
+        public_id: &str,
+    ) -> Result<Value, ApiError> {
+        let mut occasion = self.occasion(caller, params);
+        let batch_id = occasion.batch_id.get_or_insert_with(new_batch_id).clone();
+        self.parts.announcer.enqueue(vec![make::job(&occasion, action, params)]).await?;
+        let delivery_type = match action {
+            Made::Explode => params.delivery_type()?.as_str(),
+            Made::Sprite | Made::Multi => action.as_str(),
+        };
+        Ok(explicit::pending("image", delivery_type, Some(public_id), &batch_id))
+    }
+
+    /// Does such a call.
+    pub async fn make_now(&self, caller: &Caller, params: &Params, action: Made) -> Result<Event, ApiError> {
+        let (asset, answer) = match action {
+            Made::Explode => return self.explode_now(caller, params).await,
+            Made::Sprite => self.sprite_now(caller, params).await?,
+            Made::Multi => self.multi_now(caller, params).await?,
+        };
+        let body = answer.as_object().cloned().unwrap_or_default();
+        Ok(Event { kind: action.as_str(), body, asset: Some(asset.id) })
     }
 }
