@@ -15,6 +15,7 @@ pub mod heap;
 pub mod http;
 pub mod import;
 pub mod jobs;
+pub mod media;
 mod metrics;
 pub mod pipeline_files;
 pub mod probe;

@@ -26,9 +26,11 @@ use crate::domain::{
 use crate::fetch::RemoteClient;
 use crate::jobs::announce::Occasion;
 use crate::jobs::{eager, events};
+use crate::media::{self, Media};
 use crate::storage::BlobStore;
 use md5::{Digest, Md5};
 use std::fmt;
+use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -187,7 +189,7 @@ struct StoredFile {
 /// What a file turned out to be.
 enum FileFacts {
     Picture(PictureFacts),
-    Video { format: &'static str, is_audio: bool },
+    Video { format: &'static str, is_audio: bool, media: Box<Media> },
     Raw { extension: String },
 }
 
@@ -402,9 +404,10 @@ impl Parts {
                 facts.has_alpha,
                 Default::default(),
             ),
-            FileFacts::Video { format, is_audio } => {
-                let facts = [("is_audio".to_owned(), serde_json::json!(is_audio))].into_iter().collect();
-                ((*format).to_owned(), PixelSize::default(), Orientation::UPRIGHT, false, facts)
+            FileFacts::Video { format, is_audio, media } => {
+                let (width, height) = media.size.filter(|_| !is_audio).unwrap_or_default();
+                let facts = media.fields(*is_audio, stored.bytes);
+                ((*format).to_owned(), PixelSize { width, height }, Orientation::UPRIGHT, false, facts)
             }
             FileFacts::Raw { extension } => {
                 (extension.clone(), PixelSize::default(), Orientation::UPRIGHT, false, Default::default())
@@ -595,7 +598,11 @@ impl Parts {
                 let end = bytes.min(sniff::HEAD_BYTES as u64);
                 let head = self.blobs.open(blob, Some(0..end)).await.map_err(UploadError::Storage)?;
                 match sniff::sniff(&head.collect().await.map_err(UploadError::Storage)?) {
-                    Seems::Video { format, is_audio } => Some(FileFacts::Video { format, is_audio }),
+                    Seems::Video { format, is_audio } => {
+                        let media = self.probe_media(format, blob, bytes).await?;
+                        let is_audio = is_audio || media.audio.is_some() && media.video.is_none();
+                        Some(FileFacts::Video { format, is_audio, media: Box::new(media) })
+                    }
                     _ if kind == UploadKind::Video => return Err(UploadError::NotAVideo),
                     Seems::Image => None,
                     Seems::Other => Some(FileFacts::Raw { extension }),
@@ -640,6 +647,12 @@ impl Parts {
         let md5 = hex::encode(Md5::digest(&converted));
         let blob = writer.commit().await.map_err(UploadError::Storage)?;
         Ok(StoredFile { blob, bytes: converted.len() as u64, md5, facts: FileFacts::Picture(facts) })
+    }
+
+    /// What the headers of a video or sound file say.
+    async fn probe_media(&self, format: &str, blob: &BlobKey, length: u64) -> Result<Media, UploadError> {
+        let read = |range: Range<u64>| async move { self.blobs.open(blob, Some(range)).await?.collect().await };
+        media::probe(format, length, read).await.map_err(UploadError::Storage)
     }
 
     /// Waits until that many bytes may be held; a file larger than the budget waits for all of it.

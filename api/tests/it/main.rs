@@ -23,6 +23,7 @@ mod import;
 mod library;
 mod making;
 mod mapped;
+mod media;
 mod memory;
 mod nodes;
 mod openapi;

@@ -147,8 +147,19 @@ async fn an_animation_shows_its_pictures_in_order() {
         let (status, message) = refusal(&app, "multi", &[("tag", "film"), ("transformation", &asked)]).await;
         assert!(status == 400 && message.contains(&asked), "{message}");
     }
-    let (status, message) = refusal(&app, "multi", &[("tag", "film"), ("async", "1")]).await;
-    assert!(status == 400 && message.contains("async"), "{message}");
+    // The file alone, and nothing is kept.
+    for (action, start) in [("multi", &b"GIF89a"[..]), ("sprite", b"\x89PNG")] {
+        let params = [("tag", "film"), ("mode", "download"), ("public_id", "taken"), ("transformation", "w_20")];
+        let params = params.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+        let mut request = crate::app::multipart(&format!("/v1_1/demo/image/{action}"), &params, None);
+        request.headers_mut().insert("authorization", app.credentials().parse().unwrap());
+        let file = app.send(request).await;
+        assert!(file.status == 200 && file.body.starts_with(start), "{action}: {}", file.status);
+        assert!(file.header("content-disposition").contains("taken."), "{action}");
+        assert_eq!(app.get(&format!("/demo/image/{action}/taken.gif")).await.status, 404);
+        let (status, message) = refusal(&app, action, &[("tag", "film"), ("mode", "sideways")]).await;
+        assert!(status == 400 && message.contains("mode"), "{message}");
+    }
     assert_eq!(refusal(&app, "explode", &[("public_id", "f1")]).await.0, 400);
     let (status, message) = refusal(&app, "explode", &[("public_id", "f1"), ("transformation", "pg_all")]).await;
     assert!(status == 400 && message.contains("explode of png files"), "{message}");

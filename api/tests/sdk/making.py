@@ -50,5 +50,16 @@ class Making:
         self.assertEqual((len(frames), frames[0].size[0]), (3, 111))
         with self.assertRaisesRegex(cloudinary.exceptions.Error, "f_pdf is not supported"):
             cloudinary.uploader.multi(self.id, format="pdf")
+        for url, kind in (
+            (cloudinary.uploader.download_generated_sprite(self.id, width=30), "PNG"),
+            (cloudinary.uploader.download_multi(self.id, width=30), "GIF"),
+        ):
+            self.assertEqual(Image.open(io.BytesIO(fetched(url))).format, kind)
+        later = cloudinary.uploader.generate_sprite(self.id, width=20, **{"async": True})
+        self.assertEqual((later["status"], later["public_id"]), ("pending", self.id))
+        exploded = cloudinary.uploader.upload(io.BytesIO(fetched(animation["url"])), public_id=f"{self.id}-film")
+        self.assertEqual((exploded["format"], exploded["pages"]), ("gif", 3))
+        answer = cloudinary.uploader.explode(f"{self.id}-film", page="all")
+        self.assertEqual((answer["status"], bool(answer["batch_id"])), ("processing", True))
         self.assertEqual(cloudinary.uploader.destroy(self.id, type="sprite")["result"], "ok")
 

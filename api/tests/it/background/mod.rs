@@ -5,6 +5,7 @@ mod batches;
 mod commands;
 mod eager;
 mod killed;
+mod later;
 mod webhooks;
 mod worker;
 

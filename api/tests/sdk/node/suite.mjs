@@ -203,6 +203,10 @@ test("texts, sprites, animations, access", async () => {
   assert.equal(Object.keys(sprite.image_infos).length, 2);
   const multi = await uploader.multi(id, { width: 40, crop: "scale", format: "gif" });
   assert.equal((await fetched(multi.secure_url)).body.subarray(0, 3).toString(), "GIF");
+  assert.equal((await fetched(uploader.download_multi(id, { width: 30 }))).body.subarray(0, 3).toString(), "GIF");
+  const file = `data:image/gif;base64,${(await fetched(multi.secure_url)).body.toString("base64")}`;
+  assert.equal((await uploader.upload(file, { public_id: `${id}-film` })).pages, 2);
+  assert.equal((await uploader.explode(`${id}-film`, { page: "all" })).status, "processing");
   await api.update_resources_access_mode_by_ids("authenticated", [`${id}-0`]);
   assert.equal((await api.resource(`${id}-0`)).access_mode, "authenticated");
 });
