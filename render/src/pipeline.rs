@@ -191,7 +191,8 @@ fn decode_demand(
 ) -> Result<(Source, Decoded)> {
     if resampled
         && page == 0
-        && let Some((planes, given)) = codec::decode_planes(bytes, demand, limits)? {
+        && let Some((planes, given)) = codec::decode_planes(bytes, demand, limits)?
+    {
         return Ok((Source::Planar(Arc::new(planes)), given));
     }
     let (frame, given) = codec::decode_page(bytes, page, demand, limits)?;

@@ -16,7 +16,10 @@ use axum::http::{HeaderValue, Method, Response, StatusCode};
 
 /// Whether a path below a cloud belongs here.
 pub fn is_download(rest: &[&str]) -> bool {
-    matches!(rest, ["download_backup"] | ["image", "sprite" | "multi"] | [_, "download" | "generate_archive" | "download_tag.zip"])
+    matches!(
+        rest,
+        ["download_backup"] | ["image", "sprite" | "multi"] | [_, "download" | "generate_archive" | "download_tag.zip"]
+    )
 }
 
 /// Answers a call to one of these paths.

@@ -105,7 +105,8 @@ fn mp3_frame(bytes: &[u8], at: usize) -> Option<Mp3Frame> {
 pub fn mp3(head: &[u8], length: u64) -> Media {
     let tag = match head.starts_with(b"ID3") {
         // Seven bits a byte.
-        true => array::<4>(head, 6).map_or(0, |size| size.iter().fold(0, |sum, byte| sum << 7 | usize::from(byte & 127)) + 10),
+        true => array::<4>(head, 6)
+            .map_or(0, |size| size.iter().fold(0, |sum, byte| sum << 7 | usize::from(byte & 127)) + 10),
         false => 0,
     };
     let found = || {

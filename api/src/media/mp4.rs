@@ -180,8 +180,31 @@ fn audio(media: &[u8]) -> Option<AudioTrack> {
         codec: named(codec, &format),
         bit_rate: bytes.zip(length_s).map(|(bytes, s)| (bytes as f64 * 8.0 / s) as u64),
         frequency: be32(entry, 24).map(|fixed| u64::from(fixed >> 16)).filter(|rate| *rate > 0),
-        channels: be16(entry, 16).map(u64::from).filter(|channels| *channels > 0),
+        channels: aac_channels(entry).or(be16(entry, 16).map(u64::from).filter(|channels| *channels > 0)),
     })
+}
+
+/// Channels as the decoder's own configuration states them (ISO/IEC 14496-1, 7.2.6, and 14496-3, 1.6.2.1): many files have two in
+/// the sample entry whatever there are.
+fn aac_channels(entry: &[u8]) -> Option<u64> {
+    let mut rest = inner(entry.get(28..)?, b"esds")?.get(4..)?;
+    for (tag, header) in [(3, 3), (4, 13), (5, 0)] {
+        let (found, after) = rest.split_first()?;
+        // The length takes one to four bytes.
+        let length = after.iter().take(4).position(|byte| byte & 0x80 == 0)? + 1;
+        if *found != tag {
+            return None;
+        }
+        rest = after.get(length + header..)?;
+    }
+    let config = be16(rest, 0)?;
+    let (kind, channels) = (config >> 11, config >> 3 & 15);
+    // Type 31 and frequency 15 have longer forms, and channels 0 are described elsewhere.
+    match (kind, config >> 7 & 15, channels) {
+        (31, _, _) | (_, 15, _) | (_, _, 0) => None,
+        (_, _, 7) => Some(8),
+        (_, _, channels) => Some(channels.into()),
+    }
 }
 
 /// The usual name of a codec, else the four letters of the file.

@@ -280,7 +280,11 @@ impl Deriver {
         lane: Lane,
     ) -> Result<Known, DeriveError> {
         purpose.profile = self.profile;
-        let moving = animate::moving(&transformation, asset.details.pages, purpose.extension.or_else(|| format_of(&asset.format).ok()));
+        let moving = animate::moving(
+            &transformation,
+            asset.details.pages,
+            purpose.extension.or_else(|| format_of(&asset.format).ok()),
+        );
         let frames = moving.as_ref().map(|_| asset.details.pages);
         let transformation = moving.map_or(transformation, Arc::new);
         let Ingredients { mut facts, layers, sources } =

@@ -1,10 +1,10 @@
 //! What an upload needs of the renderer: inspection, conversion and eager pictures.
 
+use super::animate::{self, Animator};
 use super::deliver_types::DeliveryError;
 use super::derive::{DeriveError, DerivedPicture, Deriver};
 use super::meter::Meter;
 use super::params::{EagerEntry, EagerExtension};
-use super::animate::{self, Animator};
 use super::pictures::{Eager, EagerPicture, MadePicture, PictureError, PictureFacts, Pictures};
 use crate::domain::{Asset, Cloud, Orientation, PixelSize, Region};
 use async_trait::async_trait;

@@ -4,11 +4,11 @@ use super::access::{self, AccessError, Caller};
 use super::answer::{EagerAnswer, EagerState, UploadAnswer};
 use super::call::{ApiError, Params};
 use super::delete_token;
+use super::later::LaterFile;
 use super::library::tell::new_batch_id;
 use super::library::{
     AnalysisRequest, CloudSettings, Edit, FolderMode, LibraryService, MetadataChange, check_unsigned, view,
 };
-use super::later::LaterFile;
 use super::naming;
 use super::params::{self, UploadParams};
 use super::pictures::{Eager, PictureFacts, Pictures};
@@ -82,7 +82,9 @@ impl From<ResourceType> for UploadKind {
 impl UploadKind {
     /// From a path.
     pub fn parse(text: &str) -> Option<Self> {
-        [UploadKind::Image, UploadKind::Video, UploadKind::Raw, UploadKind::Auto].into_iter().find(|kind| kind.as_str() == text)
+        [UploadKind::Image, UploadKind::Video, UploadKind::Raw, UploadKind::Auto]
+            .into_iter()
+            .find(|kind| kind.as_str() == text)
     }
 
     /// As in a path.

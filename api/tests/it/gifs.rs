@@ -47,9 +47,7 @@ async fn a_gif_is_an_original_like_others() {
     let app = WholeApp::start_in_memory().await;
     let file = film(&[RED, GREEN, BLUE]);
     let answer = app.upload("film.gif", &file, &[("public_id", "film")]).await;
-    for (name, value) in
-        [("format", json!("gif")), ("width", json!(40)), ("height", json!(20)), ("pages", json!(3))]
-    {
+    for (name, value) in [("format", json!("gif")), ("width", json!(40)), ("height", json!(20)), ("pages", json!(3))] {
         assert_eq!(answer[name], value, "{name} of {answer}");
     }
     let as_it_is = app.get("/demo/image/upload/film.gif").await;

@@ -488,10 +488,7 @@ mod tests {
     fn pages_are_counted_from_one_and_read_in_part() {
         let bytes = file(
             (6, 4),
-            &[
-                written((0, 0), (6, 4), RED, DisposalMethod::Keep),
-                written((2, 1), (1, 1), GREEN, DisposalMethod::Keep),
-            ],
+            &[written((0, 0), (6, 4), RED, DisposalMethod::Keep), written((2, 1), (1, 1), GREEN, DisposalMethod::Keep)],
         );
         let demand = Demand { size: Size::new(6, 4), scale: 1.0, region: Rect::new(2, 1, 3, 2) };
         let (frame, given) = codec::decode_page(&bytes, 1, &demand, &LIMITS()).unwrap();

@@ -99,7 +99,10 @@ impl BaseDemand {
     }
 
     fn is_alike(&self, other: &BaseDemand) -> bool {
-        self.demand.size == other.demand.size && self.page == other.page && self.format == other.format && self.resampled == other.resampled
+        self.demand.size == other.demand.size
+            && self.page == other.page
+            && self.format == other.format
+            && self.resampled == other.resampled
     }
 }
 

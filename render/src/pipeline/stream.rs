@@ -41,7 +41,8 @@ pub fn stream(
         return Ok(None);
     };
     let (Some(demand), Some(base)) = (plan.sources.first(), sources.first()) else { return Ok(None) };
-    let is_large = BaseDemand::new(demand.clone(), plan.page, request.facts.base.format, plan.only_resamples(0)).is_large();
+    let is_large =
+        BaseDemand::new(demand.clone(), plan.page, request.facts.base.format, plan.only_resamples(0)).is_large();
     if !is_large || plan.page > 0 || plan.sources.len() != sources.len() {
         return Ok(None);
     }

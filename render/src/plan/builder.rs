@@ -181,13 +181,7 @@ impl Builder {
     }
 
     /// Drops steps that nothing reads and states what each source must give. `sizes` are those of the stored sources.
-    pub fn finish(
-        self,
-        output: SurfaceId,
-        page: u32,
-        sizes: impl Iterator<Item = Size>,
-        encoding: Encoding,
-    ) -> Plan {
+    pub fn finish(self, output: SurfaceId, page: u32, sizes: impl Iterator<Item = Size>, encoding: Encoding) -> Plan {
         let mut used = vec![false; self.steps.len()];
         used[usize::from(output.0)] = true;
         for index in (0..self.steps.len()).rev() {

@@ -55,6 +55,7 @@ pub const PARAMETERS: &[Parameter] = &[
     p("assets_to_unrelate", "array", "Assets as type/delivery/public id, or ids"),
     p("attachment", "boolean", "Have browsers save the file"),
     p("backup", "boolean", "Keep the version when it is overwritten or deleted"),
+    p("async", "boolean", "Answer at once, and tell the result by notification"),
     p("background", "string", "Color behind the letters"),
     p("base_sub_account_id", "string", "Cloud whose settings are taken over"),
     p("batch_id", "string", "The caller's name of the call"),

@@ -1,7 +1,7 @@
 //! Files that a signed address hands out (api.md 2.7): originals of any type, their conversions, and kept versions.
 
-use super::{LibraryService, Made};
 use super::archive_stream::from_delivery_error;
+use super::{LibraryService, Made};
 use crate::domain::{Asset, AssetId, AssetKey, BlobKey, ResourceType, Timestamp};
 use crate::service::access::Caller;
 use crate::service::call::{ApiError, Params};

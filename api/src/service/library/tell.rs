@@ -1,10 +1,10 @@
 //! What calls about a library tell of, and the calls that are done later.
 
 use super::LibraryService;
+use super::made::Made;
 use crate::domain::{Asset, AssetKey};
 use crate::jobs::announce::{Occasion, check_url};
 use crate::jobs::events::{self, Event, Seen};
-use super::made::Made;
 use crate::jobs::{explicit, make};
 use crate::service::access::Caller;
 use crate::service::call::{ApiError, Params};

@@ -46,7 +46,10 @@ async fn what_fails_after_the_answer_is_told() {
     let calls = site.receiver.take();
     assert_eq!(calls.len(), 1, "{calls:?}");
     let told = calls[0].json();
-    assert_eq!((calls[0].event().as_str(), &told["public_id"], &told["batch_id"]), ("error", &json!("b"), &json!("mine")));
+    assert_eq!(
+        (calls[0].event().as_str(), &told["public_id"], &told["batch_id"]),
+        ("error", &json!("b"), &json!("mine"))
+    );
     assert!(told["error"]["message"].as_str().unwrap().contains("Invalid image file"), "{told}");
     assert_eq!(site.app.state().upload.expire_parts(Timestamp::from_unix_micros(i64::MAX)).await.unwrap(), 0);
     // What can be refused before the answer still is.
@@ -76,7 +79,10 @@ async fn pages_become_derived_pictures() {
     let calls = site.receiver.take();
     assert_eq!(calls.iter().map(|call| call.event()).collect::<Vec<_>>(), ["explode"]);
     let told = calls[0].json();
-    assert_eq!((&told["pages"], &told["batch_id"], &told["asset_id"]), (&json!(3), &json!(batch_id), &asset["asset_id"]));
+    assert_eq!(
+        (&told["pages"], &told["batch_id"], &told["asset_id"]),
+        (&json!(3), &json!(batch_id), &asset["asset_id"])
+    );
     let infos = told["image_infos"].as_array().unwrap();
     for (n, info) in infos.iter().enumerate() {
         let address = info["secure_url"].as_str().unwrap();
