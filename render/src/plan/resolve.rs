@@ -41,7 +41,7 @@ pub fn page(transformation: &Transformation) -> Result<u32> {
     if components().any(|component| component.layer.is_some()) {
         return Err(Error::unsupported("pg of layers"));
     }
-    let page = components().last().and_then(|component| component.page);
+    let page = components().next_back().and_then(|component| component.page);
     Ok(page.map_or(0, |page| page.saturating_sub(1)))
 }
 
