@@ -92,10 +92,12 @@ prop_compose! {
             0..2,
         ),
     ) -> Component {
+        // Pages of layers are refused.
+        let page = opacity.filter(|_| layer.is_none()).map(|percent| u32::from(percent) + 1);
         Component {
             crop, width: lengths.0, height: lengths.1, aspect_ratio: ratio, gravity, x: offsets.0, y: offsets.1, zoom,
             radius, border, background, opacity, angle, layer, quality: output.0, format: output.1, dpr: output.2, flags,
-            page: opacity.map(|percent| u32::from(percent) + 1),
+            page,
         }
     }
 }
