@@ -391,7 +391,6 @@ impl Delivery {
         if !is_image {
             only_as_it_is(&address, &asset, original)?;
         }
-        drop(pass);
 
         let cache = match address.version {
             Some(version) if version <= asset.version => CachePolicy::Immutable,
@@ -412,6 +411,7 @@ impl Delivery {
         };
         let lookup = StageTiming { stage: "lookup", duration: started.elapsed(), description: None };
         if original {
+            drop(pass);
             let content_type = match Format::from_extension(&asset.format) {
                 Some(format) if is_image => format.content_type(),
                 _ => media_type::of_file(&asset.format),
@@ -458,7 +458,7 @@ impl Delivery {
 
         let purpose = Purpose { extension, accept, ..Purpose::default() };
         let First { picture, provisional } =
-            self.upgrades.first(&asset, transformation.clone(), purpose).await.map_err(|error| match error {
+            self.upgrades.first(&asset, transformation.clone(), purpose, pass).await.map_err(|error| match error {
                 DeriveError::Gone(why) => Miss::Gone(why),
                 error => Miss::Error(self.derive_error(error)),
             })?;
