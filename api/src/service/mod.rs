@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod answer;
+mod av;
 pub mod call;
 pub mod chunked;
 pub mod delete_token;

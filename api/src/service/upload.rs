@@ -2,6 +2,7 @@
 
 use super::access::{self, AccessError, Caller};
 use super::answer::{EagerAnswer, EagerState, UploadAnswer};
+use super::av::{self, AvFacts};
 use super::call::{ApiError, Params};
 use super::chunked::PartError;
 use super::delete_token;
@@ -239,7 +240,7 @@ struct StoredFile {
 /// What a file turned out to be.
 enum FileFacts {
     Picture(PictureFacts),
-    Video { format: &'static str, is_audio: bool },
+    Video { format: &'static str, is_audio: bool, av: Box<AvFacts> },
     Raw { extension: String },
 }
 
@@ -435,9 +436,10 @@ impl Parts {
                 facts.has_alpha,
                 Default::default(),
             ),
-            FileFacts::Video { format, is_audio } => {
-                let facts = [("is_audio".to_owned(), serde_json::json!(is_audio))].into_iter().collect();
-                ((*format).to_owned(), PixelSize::default(), Orientation::UPRIGHT, false, facts)
+            FileFacts::Video { format, is_audio, av } => {
+                let fields = av.fields(stored.bytes, *is_audio);
+                // As it is seen: whoever lays out a page wants no other.
+                ((*format).to_owned(), av.size(), Orientation::UPRIGHT, false, fields)
             }
             FileFacts::Raw { extension } => {
                 (extension.clone(), PixelSize::default(), Orientation::UPRIGHT, false, Default::default())
@@ -619,7 +621,11 @@ impl Parts {
                 let end = bytes.min(sniff::HEAD_BYTES as u64);
                 let head = self.blobs.open(blob, Some(0..end)).await.map_err(UploadError::Storage)?;
                 match sniff::sniff(&head.collect().await.map_err(UploadError::Storage)?) {
-                    Seems::Video { format, is_audio } => Some(FileFacts::Video { format, is_audio }),
+                    Seems::Video { format, is_audio } => {
+                        let _memory = self.lend_memory(bytes.min(av::MEMORY_BYTES)).await?;
+                        let av = Box::new(av::probe(self.blobs.clone(), blob, bytes, format).await);
+                        Some(FileFacts::Video { format, is_audio, av })
+                    }
                     _ if kind == UploadKind::Video => return Err(UploadError::NotAVideo),
                     Seems::Image => None,
                     Seems::Other => Some(FileFacts::Raw { extension }),

@@ -5,6 +5,7 @@
 mod analysis;
 mod app;
 mod archives;
+mod av;
 mod background;
 mod bench;
 mod bench_run;
