@@ -44,6 +44,7 @@ use crate::service::upgrade::{Upgrades, default_effort};
 use crate::service::upload::{Changed, UploadService, UploadSettings};
 use crate::storage::{Backup, BlobStore, FsStore, MemoryStore, S3Store};
 use crate::tidying::{remove_unfinished, sweep};
+use std::cmp::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tintype_render::Limits;
@@ -142,14 +143,23 @@ pub async fn open_catalog(config: &Config) -> Result<Arc<dyn Catalog>, AppError>
 }
 
 /// What assets are found by was written by other rules, or not at all, when this differs.
-const INDEX_REVISION: &str = "2";
+/// Programs of two revisions would undo each other's work: another one goes with a step of the schema that older programs do
+/// not work with.
+const INDEX_REVISION: u32 = 2;
 
 async fn bring_index_up_to_date(records: &Records) -> Result<(), AppError> {
     const NAME: &str = "index_revision";
-    if records.catalog.setting(NAME).await?.as_deref() != Some(INDEX_REVISION) {
-        let assets = records.library.reindex().await?;
-        tracing::info!(assets, "assets were indexed");
-        records.catalog.set_setting(NAME, INDEX_REVISION).await?;
+    let recorded = records.catalog.setting(NAME).await?.and_then(|text| text.parse::<u32>().ok());
+    match recorded.map(|recorded| recorded.cmp(&INDEX_REVISION)) {
+        Some(Ordering::Equal) => {}
+        Some(Ordering::Greater) => {
+            return Err(CatalogError::Schema("a newer program has indexed its assets by other rules".to_owned()).into());
+        }
+        Some(Ordering::Less) | None => {
+            let assets = records.library.reindex().await?;
+            tracing::info!(assets, "assets were indexed");
+            records.catalog.set_setting(NAME, &INDEX_REVISION.to_string()).await?;
+        }
     }
     Ok(())
 }

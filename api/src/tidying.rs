@@ -1,7 +1,7 @@
 //! What a server does now and then so that nothing grows for ever.
 
-use crate::catalog::Catalog;
 use crate::catalog::library::Library;
+use crate::catalog::{Catalog, CatalogError};
 use crate::domain::Timestamp;
 use crate::heap;
 use crate::service::derive::Deriver;
@@ -36,6 +36,9 @@ pub(crate) async fn sweep(
             }
             Ok(_) => {}
             Err(error) => tracing::warn!(error = %error, "the garbage list could not be read"),
+        }
+        if let Err(error @ CatalogError::Schema(_)) = catalog.ping().await {
+            tracing::error!(%error, "this server was left behind");
         }
         if let Err(error) = library.forget_renderings().await {
             tracing::warn!(%error, "old claims of renderings stay");

@@ -12,10 +12,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
-use tintype_api::app::{App, Outside, Records, open_records, open_store};
+use tintype_api::app::{App, AppError, Outside, Records, open_records, open_store};
 use tintype_api::catalog::Catalog;
 use tintype_api::config::Config;
 use tintype_api::config::machine::Machine;
+use tintype_api::config::secret_key;
 use tintype_api::demo::{Demo, find_or_create};
 use tintype_api::domain::{Asset, AssetKey, BlobKey, Day, DeliveryType, Derived, PublicId, ResourceType, Usage};
 use tintype_api::fetch::RemoteClient;
@@ -83,7 +84,15 @@ impl WholeApp {
 
     /// As [`WholeApp::beside`], with another outside.
     pub async fn beside_with(&self, outside: Outside) -> Self {
-        let records = open_records(&self.config).await.unwrap();
+        self.beside_with_records(open_records(&self.config).await.unwrap(), outside).await
+    }
+
+    /// Another server over the same blobs and these records.
+    pub async fn beside_over(&self, records: Records) -> Self {
+        self.beside_with_records(records, Outside::default()).await
+    }
+
+    async fn beside_with_records(&self, records: Records, outside: Outside) -> Self {
         let chosen = Choice::cpu_only("a test");
         let app = App::assemble_with(self.config.clone(), records.clone(), self.blobs.clone(), chosen, outside)
             .await
@@ -98,6 +107,16 @@ impl WholeApp {
             router: router(app.state()),
             app,
         }
+    }
+
+    /// Opens the catalog as another start of this program does.
+    pub async fn reopen(&self) -> Result<Records, AppError> {
+        open_records(&self.config).await
+    }
+
+    /// The key of the catalog.
+    pub fn secret_key(&self) -> [u8; 32] {
+        secret_key::load_or_create(&self.config.secret_key_file).unwrap()
     }
 
     /// The folder of all that the server has.

@@ -16,8 +16,10 @@ use futures::FutureExt;
 use tokio_postgres::{Row, types::ToSql};
 
 use super::{
-    AssetCursor, AssetPage, Catalog, CatalogError, DeletedAsset, EvictedDerived, PutAsset, PutDerived, Result, library,
-    record, seal::Sealer,
+    AssetCursor, AssetPage, Catalog, CatalogError, DeletedAsset, EvictedDerived, Migration, PutAsset, PutDerived,
+    Result, library, migration,
+    record::{self, Columns},
+    seal::Sealer,
 };
 use crate::domain::{
     ApiKey, Asset, AssetId, AssetKey, BlobKey, Cloud, CloudId, CloudName, Day, Derived, DerivedKey, NewAsset, Region,
@@ -37,21 +39,30 @@ pub struct PostgresCatalog {
     /// For connections that are not of the pool.
     config: tokio_postgres::Config,
     sealer: Sealer,
+    /// The steps of the schema that this program knows.
+    steps: Vec<Migration>,
 }
 
 impl PostgresCatalog {
     /// Connects to the database that `url` names (`postgres://user:password@host/database`, or a unix socket as an
     /// encoded host; without TLS) and brings its schema up to date. The database's encoding must be UTF8. `key`
     /// encrypts the API secrets. [`CatalogError::WrongKey`] when they were encrypted with another one,
-    /// [`CatalogError::Unavailable`] when the server cannot be reached.
+    /// [`CatalogError::Unavailable`] when the server cannot be reached, [`CatalogError::Schema`] when a newer program has
+    /// changed the database so that this one does not work with it.
     pub async fn open(url: &str, key: [u8; 32]) -> Result<Self> {
+        Self::open_with(url, key, &[]).await
+    }
+
+    /// As [`PostgresCatalog::open`], for a program that knows these later steps too.
+    pub async fn open_with(url: &str, key: [u8; 32], later: &[Migration]) -> Result<Self> {
+        let steps = [open::MIGRATIONS, later].concat();
         let sealer = Sealer::new(&key);
         let config = open::config(url)?;
         let pool = open::pool(config.clone())?;
         let mut client = client(&pool).await?;
-        open::prepare(&mut client, &sealer).await.map_err(|failure| failure.during("open"))?;
+        open::prepare(&mut client, &sealer, &steps).await.map_err(|failure| failure.during("open"))?;
         drop(client);
-        Ok(Self { pool, config, sealer })
+        Ok(Self { pool, config, sealer, steps })
     }
 
     /// The rows that answer one statement, which is a transaction of its own.
@@ -238,8 +249,10 @@ impl Catalog for PostgresCatalog {
     }
 
     async fn ping(&self) -> Result<()> {
-        self.query("answer", "SELECT count(*) FROM key_check", &[]).await?;
-        Ok(())
+        let sql = "SELECT coalesce(max(coalesce(compatible_from, number)), 0) FROM migrations";
+        let rows = self.query("answer", sql, &[]).await?;
+        let wanted: Work<i64> = rows.first().map_or(Ok(0), |row| row.number(0));
+        migration::check(&self.steps, wanted.map_err(|failure| failure.during("answer"))?)
     }
 
     fn kind(&self) -> &'static str {
