@@ -43,6 +43,9 @@ pub(crate) async fn sweep(
         if let Err(error) = library.forget_renderings().await {
             tracing::warn!(%error, "old claims of renderings stay");
         }
+        if let Err(error) = library.fold_changes().await {
+            tracing::warn!(%error, "notes of changes were not folded");
+        }
         tintype_render::pool::trim();
         heap::trim();
         tokio::time::sleep(SWEEP_EVERY).await;

@@ -5,6 +5,7 @@ mod assets;
 mod clouds;
 mod derived;
 mod listen;
+mod notices;
 mod open;
 mod row;
 mod session;
@@ -20,11 +21,13 @@ use super::{
     Result, library, migration,
     record::{self, Columns},
     seal::Sealer,
+    sql::Channel,
 };
 use crate::domain::{
     ApiKey, Asset, AssetId, AssetKey, BlobKey, Cloud, CloudId, CloudName, Day, Derived, DerivedKey, NewAsset, Region,
     Timestamp, Usage, UsageDelta, VersionId,
 };
+use notices::Notices;
 use row::Failure;
 
 /// Result of the work inside one transaction.
@@ -41,6 +44,7 @@ pub struct PostgresCatalog {
     sealer: Sealer,
     /// The steps of the schema that this program knows.
     steps: Vec<Migration>,
+    notices: Notices,
 }
 
 impl PostgresCatalog {
@@ -62,7 +66,8 @@ impl PostgresCatalog {
         let mut client = client(&pool).await?;
         open::prepare(&mut client, &sealer, &steps).await.map_err(|failure| failure.during("open"))?;
         drop(client);
-        Ok(Self { pool, config, sealer, steps })
+        let notices = Notices::start(pool.clone());
+        Ok(Self { pool, config, sealer, steps, notices })
     }
 
     /// The rows that answer one statement, which is a transaction of its own.
@@ -76,7 +81,11 @@ impl PostgresCatalog {
     async fn execute(&self, operation: &'static str, sql: &str, parameters: Parameters<'_>) -> Result<u64> {
         let client = client(&self.pool).await?;
         let execute = async { Ok(client.execute(&client.prepare_cached(sql).await?, parameters).await?) };
-        execute.await.map_err(|failure: Failure| failure.during(operation))
+        let changed = execute.await.map_err(|failure: Failure| failure.during(operation))?;
+        if notices::is_followed(sql) {
+            self.notices.tell([Channel::Changes]);
+        }
+        Ok(changed)
     }
 
     /// Runs `work` as one transaction of level READ COMMITTED; the parts of it that must not meet others take locks.
@@ -106,7 +115,9 @@ impl Catalog for PostgresCatalog {
         record::check_first_key(cloud, first_key)?;
         let sealed = self.sealer.seal_secret(&first_key.cloud, &first_key.key, &first_key.secret)?;
         let (cloud, key) = (record::cloud_values(cloud), record::api_key_values(first_key, sealed)?);
-        self.transact("create a cloud", async |transaction| clouds::create(transaction, &cloud, &key).await).await
+        self.transact("create a cloud", async |transaction| clouds::create(transaction, &cloud, &key).await).await?;
+        self.notices.tell([Channel::Changes]);
+        Ok(())
     }
 
     async fn cloud(&self, id: &CloudId) -> Result<Option<Cloud>> {
@@ -124,7 +135,9 @@ impl Catalog for PostgresCatalog {
     async fn add_api_key(&self, key: &ApiKey) -> Result<()> {
         let sealed = self.sealer.seal_secret(&key.cloud, &key.key, &key.secret)?;
         let values = record::api_key_values(key, sealed)?;
-        self.transact("add an API key", async |transaction| clouds::add_key(transaction, &values).await).await
+        self.transact("add an API key", async |transaction| clouds::add_key(transaction, &values).await).await?;
+        self.notices.tell([Channel::Changes]);
+        Ok(())
     }
 
     async fn api_key(&self, key: &str) -> Result<Option<ApiKey>> {

@@ -36,6 +36,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     step(5, "jobs", include_str!("migrations/0005_jobs.sql")),
     step(6, "epochs", include_str!("migrations/0006_epochs.sql")),
     step(7, "renderings", include_str!("migrations/0007_renderings.sql")),
+    step(8, "notes", include_str!("migrations/0008_notes.sql")),
 ];
 
 /// A step after which only programs work that know it.

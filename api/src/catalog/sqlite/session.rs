@@ -7,7 +7,7 @@ use super::{
     super::{
         CatalogError, Result,
         record::Value,
-        sql::{Dialect, Record, Sql},
+        sql::{Channel, Dialect, Record, Sql},
     },
     SqliteCatalog, Work, blocking,
     row::Failure,
@@ -57,6 +57,8 @@ impl Sql for Session<'_> {
     fn dialect(&self) -> Dialect {
         Dialect::Sqlite
     }
+
+    fn tell(&mut self, _: Channel) {}
 
     fn query<'a>(&'a mut self, sql: &'a str, values: &'a [Value]) -> BoxFuture<'a, Result<Vec<Record>>> {
         let rows = self.rows(sql, values);
