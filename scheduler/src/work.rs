@@ -82,6 +82,9 @@ pub enum SourceError {
     /// There is no such picture.
     #[error("source is missing: {0}")]
     Missing(String),
+    /// The store does not answer now; a later attempt may succeed.
+    #[error("source cannot be read now: {0}")]
+    Unavailable(String),
     /// The store failed.
     #[error("source could not be read: {0}")]
     Failed(String),

@@ -1,6 +1,6 @@
 //! Derived pictures: from an asset and a transformation to bytes, rendered once and kept.
 
-use super::turn::Turns;
+use super::turn::{Turns, Waiting};
 use crate::catalog::{Catalog, CatalogError};
 use crate::domain::{
     Asset, AssetKey, BlobKey, CloudId, DeliveryType, Derived, DerivedKey, PixelSize, PublicId, Region, ResourceType,
@@ -84,6 +84,14 @@ pub(super) struct Wanted {
     pub(super) work: Work,
 }
 
+/// One picture of a set, and who makes it.
+enum Part {
+    Kept(Box<DerivedPicture>),
+    Fresh(Box<Wanted>, Arc<Rendered>),
+    Ours(Box<Wanted>),
+    Elsewhere(Box<Wanted>, Waiting),
+}
+
 /// Renders derived pictures, or finds them.
 pub struct Deriver {
     catalog: Arc<dyn Catalog>,
@@ -163,7 +171,9 @@ impl Deriver {
                     Some(rendered) => rendered.clone(),
                     None => {
                         // Nothing is held meanwhile but this request.
-                        if let Some(picture) = self.made_elsewhere(&wanted.key).await? {
+                        if let Some(waiting) = self.turns.begin(&wanted.key).await
+                            && let Some(picture) = self.made_elsewhere(&wanted.key, waiting).await?
+                        {
                             return Ok(picture);
                         }
                         match self.scheduler.submit(wanted.work.clone()).await {
@@ -181,8 +191,11 @@ impl Deriver {
     }
 
     /// The picture that another node is making, if there is one in time.
-    async fn made_elsewhere(&self, key: &DerivedKey) -> Result<Option<DerivedPicture>, DeriveError> {
-        let Some(mut waiting) = self.turns.begin(key).await else { return Ok(None) };
+    async fn made_elsewhere(
+        &self,
+        key: &DerivedKey,
+        mut waiting: Waiting,
+    ) -> Result<Option<DerivedPicture>, DeriveError> {
         while waiting.pause().await {
             if let Some(found) = self.find(key).await? {
                 return Ok(Some(found));
@@ -195,7 +208,8 @@ impl Deriver {
         Ok(None)
     }
 
-    /// Several pictures of one asset, in order: what has to be rendered shares the reading and decoding of the original.
+    /// Several pictures of one asset, in order: what has to be rendered shares the reading and decoding of the original. What
+    /// another node renders already is left to it, for as long as it does.
     pub async fn derive_all(
         self: &Arc<Self>,
         asset: &Asset,
@@ -203,27 +217,54 @@ impl Deriver {
         lane: Lane,
         durable: bool,
     ) -> Vec<Result<DerivedPicture, DeriveError>> {
-        let look_ups = pictures.into_iter().map(|(text, purpose)| self.look_up(asset, text, purpose, lane));
-        let known = futures::future::join_all(look_ups).await;
-        let is_work = |known: &Result<Known, DeriveError>| match known {
-            Ok(Known::Wanted(wanted)) if wanted.fresh.is_none() => Some(wanted.work.clone()),
+        let look_ups = pictures.into_iter().map(|(text, purpose)| async move {
+            let wanted = match self.look_up(asset, text, purpose, lane).await? {
+                Known::Kept(picture) => return Ok(Part::Kept(picture)),
+                Known::Wanted(wanted) => wanted,
+            };
+            Ok(match wanted.fresh.clone() {
+                Some(rendered) => Part::Fresh(wanted, rendered),
+                None => match self.turns.begin_long(&wanted.key).await {
+                    None => Part::Ours(wanted),
+                    Some(waiting) => Part::Elsewhere(wanted, waiting),
+                },
+            })
+        });
+        let parts: Vec<Result<Part, DeriveError>> = futures::future::join_all(look_ups).await;
+        let ours = |part: &Result<Part, DeriveError>| match part {
+            Ok(Part::Ours(wanted)) => Some(wanted.work.clone()),
             _ => None,
         };
-        let mut tickets = self.scheduler.submit_all(known.iter().filter_map(is_work).collect()).into_iter();
-        let answers = known.into_iter().map(|known| {
-            let ticket = if is_work(&known).is_some() { tickets.next() } else { None };
+        let mut tickets = self.scheduler.submit_all(parts.iter().filter_map(ours).collect()).into_iter();
+        let answers = parts.into_iter().map(|part| {
+            let ticket = if ours(&part).is_some() { tickets.next() } else { None };
             async move {
-                match known? {
-                    Known::Kept(picture) => Ok(*picture),
-                    Known::Wanted(wanted) => {
-                        let rendered = match (&wanted.fresh, ticket) {
-                            (Some(rendered), _) => rendered.clone(),
-                            (None, Some(ticket)) => ticket.await.map_err(from_work_error)?,
-                            (None, None) => return Err(DeriveError::Internal("a work got no ticket".into())),
-                        };
-                        self.complete(asset, *wanted, rendered, durable).await
+                let (wanted, ticket) = match part? {
+                    Part::Kept(picture) => return Ok(*picture),
+                    Part::Fresh(wanted, rendered) => return self.complete(asset, *wanted, rendered, durable).await,
+                    Part::Ours(wanted) => (wanted, ticket),
+                    Part::Elsewhere(wanted, waiting) => {
+                        if let Some(picture) = self.made_elsewhere(&wanted.key, waiting).await? {
+                            return Ok(picture);
+                        }
+                        (wanted, None)
                     }
+                };
+                let key = wanted.key.clone();
+                let claim = self.turns.keep(&key);
+                let rendered = match ticket {
+                    Some(ticket) => ticket.await,
+                    None => self.scheduler.submit(wanted.work.clone()).await,
+                };
+                let made = match rendered {
+                    Ok(rendered) => self.complete(asset, *wanted, rendered, durable).await,
+                    Err(error) => Err(from_work_error(error)),
+                };
+                drop(claim);
+                if made.is_err() {
+                    self.turns.give_up(&key).await;
                 }
+                made
             }
         });
         futures::future::join_all(answers).await
@@ -545,6 +586,7 @@ fn from_work_error(error: WorkError) -> DeriveError {
         WorkError::ShuttingDown => DeriveError::ShuttingDown,
         WorkError::Render(error) => DeriveError::Render(error),
         WorkError::Source(SourceError::Missing(text)) => DeriveError::Gone(text),
+        WorkError::Source(SourceError::Unavailable(why)) => DeriveError::Storage(StorageError::Unavailable(why)),
         other => DeriveError::Internal(other.to_string()),
     }
 }
@@ -570,6 +612,7 @@ impl SourceReader for Sources {
         };
         self.store.read(blob).await.map_err(|error| match error {
             StorageError::NotFound(_) => SourceError::Missing(error.to_string()),
+            StorageError::Unavailable(why) => SourceError::Unavailable(why),
             other => SourceError::Failed(other.to_string()),
         })
     }

@@ -63,6 +63,9 @@ async fn uploads_and_delivers_and_outlives_an_outage() {
     let failed = app.get("/demo/image/upload/rocket.jpg").await;
     assert_eq!((failed.status.as_u16(), failed.header("retry-after")), (503, "2"), "{}", failed.text());
     assert!(!failed.text().contains(SECRET));
+    // Also where it is read for a rendering.
+    let failed = app.get("/demo/image/upload/c_scale,w_33/rocket.jpg").await;
+    assert_eq!((failed.status.as_u16(), failed.header("retry-after")), (503, "2"), "{}", failed.text());
     proxy.set(Mode::Pass);
     assert!(app.get("/demo/image/upload/rocket.jpg").await.body == ROCKET);
     app.upload("rocket.jpg", ROCKET, &[("public_id", "after")]).await;
