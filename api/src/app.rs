@@ -42,7 +42,9 @@ use crate::service::studio::{Studio, StudioLimits};
 use crate::service::turn::{self, Turns};
 use crate::service::upgrade::{Upgrades, default_effort};
 use crate::service::upload::{Changed, UploadService, UploadSettings};
-use crate::storage::{Backup, BlobStore, FsStore, MemoryStore, S3Store};
+use crate::signals;
+use crate::storage::s3::Bucket;
+use crate::storage::{Backup, BlobStore, FsStore, InPlace, MemoryStore, Moved, S3Store};
 use crate::tidying::{remove_unfinished, sweep};
 use std::cmp::Ordering;
 use std::sync::{Arc, OnceLock};
@@ -166,7 +168,11 @@ async fn bring_index_up_to_date(records: &Records) -> Result<(), AppError> {
 
 /// Opens the store of blobs.
 pub async fn open_store(config: &Config) -> Result<Arc<dyn BlobStore>, AppError> {
-    open_blobs(&config.storage).await
+    let mut blobs = open_blobs(&config.storage).await?;
+    if let Some(former) = &config.former {
+        blobs = Arc::new(Moved::new(blobs, Arc::new(S3Store::open(former.clone()).await?)));
+    }
+    Ok(Arc::new(InPlace::new(blobs, config.external.iter().cloned().map(Bucket::new))))
 }
 
 /// Opens the second store, where the configuration names one.
@@ -500,6 +506,7 @@ impl App {
             None => None,
             Some((certificate, key)) => Some(Arc::new(Certificate::open(certificate, key)?)),
         };
+        tokio::spawn(signals::outlive_hangups(certificate.is_some()));
         let address = self.config.http.listen;
         let listener = TcpListener::bind(address).await.map_err(|error| AppError::Listen { address, error })?;
         let found = demo::find_or_create(self.catalog.as_ref()).await?;
@@ -517,7 +524,7 @@ impl App {
         }
         let scheme = if certificate.is_some() { "https" } else { "http" };
         println!("listening on {scheme}://{address}");
-        self.serve_on(listener, certificate, stop_signal()).await
+        self.serve_on(listener, certificate, signals::stop()).await
     }
 
     /// Serves a listener and runs jobs until `stop` is done, then finishes what was begun.
@@ -573,6 +580,7 @@ impl App {
 impl App {
     /// Runs jobs, and serves nothing, until the process is told to stop.
     pub async fn run_worker(self) -> Result<(), AppError> {
+        tokio::spawn(signals::outlive_hangups(false));
         println!("renderer: {}", self.renderer);
         println!("catalog: {}, data in {}", self.catalog.kind(), self.config.data_dir.display());
         println!("working");
@@ -581,7 +589,7 @@ impl App {
         let jobs = self.worker.run(stopped);
         tokio::pin!(jobs);
         tokio::select! {
-            () = stop_signal() => {
+            () = signals::stop() => {
                 tracing::info!("stopping");
                 stop.send_replace(true);
                 jobs.await;
@@ -622,24 +630,4 @@ fn lanes(
         lane(N_WEBHOOKS, vec![(WEBHOOK, Arc::new(webhook))]),
         lane(N_BATCHES, vec![(EAGER_BATCH, Arc::new(batch))]),
     ]
-}
-
-/// Done when the process is asked to stop.
-pub(crate) async fn stop_signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let wait = |kind: SignalKind| async move {
-        match signal(kind) {
-            Ok(mut stream) => {
-                stream.recv().await;
-            }
-            Err(error) => {
-                tracing::warn!(error = %error, "a signal cannot be caught");
-                std::future::pending::<()>().await;
-            }
-        }
-    };
-    tokio::select! {
-        () = wait(SignalKind::terminate()) => {}
-        () = wait(SignalKind::interrupt()) => {}
-    }
 }

@@ -52,6 +52,19 @@ const BACKUP: Keys = Keys {
     timeout_s: "backup_s3_timeout_s",
 };
 
+/// Only read: neither a prefix nor checksums of what is written are of use.
+const EXTERNAL: Keys = Keys {
+    endpoint: "external_s3_endpoint",
+    bucket: "external_s3_buckets",
+    region: "external_s3_region",
+    prefix: "s3_prefix",
+    access_key_id: "external_s3_access_key_id",
+    secret_access_key: "external_s3_secret_access_key",
+    path_style: "external_s3_path_style",
+    checksums: "s3_checksums",
+    timeout_s: "external_s3_timeout_s",
+};
+
 /// The store of all blobs.
 pub(super) fn storage(settings: &Settings, data_dir: &Path) -> Result<StorageConfig, ConfigError> {
     match settings.text("storage") {
@@ -74,11 +87,46 @@ pub(super) fn backup(settings: &Settings) -> Result<Option<StorageConfig>, Confi
     }
 }
 
-fn s3(settings: &Settings, keys: &Keys) -> Result<StorageConfig, ConfigError> {
-    let needed = |key: &'static str| match settings.text(key) {
+/// Where blobs of the store lie that were written before its bucket was changed.
+pub(super) fn former(settings: &Settings, storage: &StorageConfig) -> Result<Option<S3Options>, ConfigError> {
+    const KEY: &str = "s3_former_bucket";
+    match (settings.text(KEY), storage) {
+        ("", _) => Ok(None),
+        (bucket, StorageConfig::S3(options)) if bucket != options.bucket => {
+            S3Options::check_place(bucket, &options.prefix).map_err(|(_, reason)| settings.invalid(KEY, reason))?;
+            Ok(Some(S3Options { bucket: bucket.to_owned(), ..(**options).clone() }))
+        }
+        (_, StorageConfig::S3(_)) => Err(settings.invalid(KEY, "must be another bucket than s3_bucket")),
+        (_, StorageConfig::Folder(_)) => Err(settings.invalid(KEY, "is only of use when storage is s3")),
+    }
+}
+
+/// Buckets whose objects may be assets.
+pub(super) fn external(settings: &Settings) -> Result<Vec<S3Options>, ConfigError> {
+    let names = settings.text(EXTERNAL.bucket).split(',').map(str::trim).filter(|name| !name.is_empty());
+    let one = |name: &str| {
+        if name.contains('{') {
+            return Err(settings.invalid(EXTERNAL.bucket, "must be names of buckets, separated by commas"));
+        }
+        server(settings, &EXTERNAL, name.to_owned(), String::new())
+    };
+    names.map(one).collect()
+}
+
+fn needed(settings: &Settings, key: &'static str) -> Result<String, ConfigError> {
+    match settings.text(key) {
         "" => Err(settings.invalid(key, "must be given when blobs are kept on an S3 server")),
         text => Ok(text.to_owned()),
-    };
+    }
+}
+
+fn s3(settings: &Settings, keys: &Keys) -> Result<StorageConfig, ConfigError> {
+    let (bucket, prefix) = (needed(settings, keys.bucket)?, settings.text(keys.prefix).to_owned());
+    Ok(StorageConfig::S3(Box::new(server(settings, keys, bucket, prefix)?)))
+}
+
+fn server(settings: &Settings, keys: &Keys, bucket: String, prefix: String) -> Result<S3Options, ConfigError> {
+    let needed = |key: &'static str| needed(settings, key);
     let endpoint = match settings.text(keys.endpoint).trim_end_matches('/') {
         "" => None,
         text => {
@@ -90,14 +138,13 @@ fn s3(settings: &Settings, keys: &Keys) -> Result<StorageConfig, ConfigError> {
             Some(text.to_owned())
         }
     };
-    let (bucket, prefix) = (needed(keys.bucket)?, settings.text(keys.prefix).to_owned());
     S3Options::check_place(&bucket, &prefix)
         .map_err(|(is_prefix, reason)| settings.invalid(if is_prefix { keys.prefix } else { keys.bucket }, reason))?;
     let seconds: u64 = settings.parse(keys.timeout_s, "a number of seconds")?;
     if !(1..=600).contains(&seconds) {
         return Err(settings.invalid(keys.timeout_s, "must be from 1 to 600"));
     }
-    Ok(StorageConfig::S3(Box::new(S3Options {
+    Ok(S3Options {
         path_style: match settings.text(keys.path_style) {
             "auto" => endpoint.is_some(),
             _ => settings.parse(keys.path_style, "auto, true or false")?,
@@ -114,7 +161,7 @@ fn s3(settings: &Settings, keys: &Keys) -> Result<StorageConfig, ConfigError> {
             _ => return Err(settings.invalid(keys.checksums, "must be when_required or when_supported")),
         },
         timing: Timing { attempt: Duration::from_secs(seconds), ..Timing::default() },
-    })))
+    })
 }
 
 #[cfg(test)]
@@ -182,9 +229,18 @@ mod tests {
             ("s3_timeout_s", "0"),
             ("backup", "tape"),
             ("backup_folder", ""),
+            ("s3_former_bucket", "a b"),
+            ("s3_former_bucket", "pictures"),
+            ("external_s3_buckets", "a b"),
+            ("external_s3_buckets", "pic-{cloud}"),
         ] {
             let found = match key {
                 "backup_folder" => with(&[("backup", "folder"), (key, value)]),
+                "external_s3_buckets" => with(&[
+                    ("external_s3_access_key_id", "id"),
+                    ("external_s3_secret_access_key", "secret"),
+                    (key, value),
+                ]),
                 _ => with(&[(key, value)]),
             };
             match found {
@@ -192,6 +248,12 @@ mod tests {
                 other => panic!("{key}={value}: {other:?}"),
             }
         }
+        assert!(matches!(
+            load(&[("s3_former_bucket", "old")]),
+            Err(ConfigError::InvalidValue { key: "s3_former_bucket", .. })
+        ));
+        let config = with(&[("s3_bucket", "p-{cloud}"), ("s3_former_bucket", "pictures")]).unwrap();
+        assert_eq!(config.former.unwrap().bucket, "pictures");
         assert!(matches!(load(&[("backup", "s3")]), Err(ConfigError::InvalidValue { key: "backup_s3_bucket", .. })));
     }
 }

@@ -68,6 +68,27 @@ pub const KEYS: &[Key] = &[
         "when_required (Content-MD5 alone, which every server knows) or when_supported (CRC-32 too).",
     ),
     key("s3_timeout_s", "20", "How long one try of one request may take; all tries together twice that."),
+    key(
+        "s3_former_bucket",
+        "",
+        "Bucket that was s3_bucket before, such as the one of all clouds: blobs that lie there are found and deleted there.",
+    ),
+    key(
+        "external_s3_buckets",
+        "",
+        "Buckets, separated by commas, whose objects `tintype import bucket --in-place` makes assets of; they are only read.",
+    ),
+    key("external_s3_endpoint", "", "Address of their S3 server. Default: Amazon's in the region."),
+    key("external_s3_region", "us-east-1", "Region that requests to it are signed for."),
+    key("external_s3_access_key_id", "", "Name of the access key, which needs no right but to list and to read."),
+    Key {
+        name: "external_s3_secret_access_key",
+        default: "",
+        help: "Secret of the access key.",
+        secrecy: Secrecy::Whole,
+    },
+    key("external_s3_path_style", "auto", "As s3_path_style."),
+    key("external_s3_timeout_s", "20", "How long one try of one request may take; all tries together twice that."),
     key("backup", "none", "A second store, for copies of blobs: none, folder or s3."),
     key("backup_folder", "", "Folder of the copies, when backup is folder."),
     key(

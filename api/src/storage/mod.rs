@@ -7,7 +7,9 @@ mod backup;
 pub mod conformance;
 mod error;
 mod folders;
+mod former;
 mod fs;
+mod in_place;
 mod memory;
 mod reader;
 pub mod s3;
@@ -22,7 +24,9 @@ pub use crate::domain::BlobKey;
 use crate::domain::{CloudId, Timestamp};
 pub use backup::Backup;
 pub use error::StorageError;
+pub use former::Moved;
 pub use fs::FsStore;
+pub use in_place::{InPlace, Reference};
 pub use memory::MemoryStore;
 pub use reader::BlobReader;
 pub use s3::S3Store;
@@ -79,6 +83,12 @@ pub trait BlobStore: Send + Sync {
         self.create_as(BlobKey::random_of(cloud)).await
     }
 
+    /// Begins a blob of a cloud whose bytes stay in a bucket: what is written is counted, and only a reference is kept.
+    /// [`StorageError::Denied`] where the store may not read the bucket.
+    async fn create_reference(&self, _cloud: &CloudId, reference: &Reference) -> Result<Box<dyn BlobWriter>> {
+        Err(StorageError::Denied(format!("refer to bucket {}: this store keeps all bytes itself", reference.bucket)))
+    }
+
     /// The whole blob in memory. The caller knows from the catalog that it may be that large.
     async fn read(&self, key: &BlobKey) -> Result<Bytes>;
 
@@ -92,6 +102,11 @@ pub trait BlobStore: Send + Sync {
     /// Length and age of the blob, `None` when there is no such blob.
     async fn stored(&self, key: &BlobKey) -> Result<Option<Stored>> {
         Ok(self.size(key).await?.map(|bytes| Stored { bytes, since: None }))
+    }
+
+    /// MD5 of the blob in hexadecimal, where the store knows it without reading.
+    async fn md5(&self, _key: &BlobKey) -> Result<Option<String>> {
+        Ok(None)
     }
 
     /// Removes the blob; one that is not there is no error.

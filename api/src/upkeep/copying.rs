@@ -70,6 +70,27 @@ pub(super) async fn copy(
     Ok(None)
 }
 
+/// Whether a store has the blob with the bytes that are listed: by the sum that it knows, else by reading it.
+pub(super) async fn holds(store: &dyn BlobStore, blob: &Listed) -> Result<bool, StorageError> {
+    if store.size(&blob.key).await? != Some(blob.bytes) {
+        return Ok(false);
+    }
+    if let Some(md5) = store.md5(&blob.key).await? {
+        return Ok(md5 == blob.md5);
+    }
+    let read = async {
+        let (mut reader, mut hash) = (store.open(&blob.key, None).await?, Md5::new());
+        while let Some(chunk) = reader.next().await {
+            hash.update(&chunk?);
+        }
+        Ok(hex::encode(hash.finalize()) == blob.md5)
+    };
+    match read.await {
+        Err(StorageError::NotFound(_) | StorageError::Corrupted { .. } | StorageError::Io { .. }) => Ok(false),
+        held => held,
+    }
+}
+
 /// A blob in the folder of a backup, which may be read-only; `None` where there is none.
 pub(super) async fn open_file(blobs: &Path, key: &BlobKey) -> Result<Option<BlobReader>, StorageError> {
     let path = blobs.join(path_of(key));

@@ -17,6 +17,7 @@ mod durable_upload;
 mod express;
 mod files;
 mod following;
+mod hangup;
 mod http;
 mod import;
 mod library;

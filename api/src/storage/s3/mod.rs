@@ -163,6 +163,16 @@ impl BlobStore for S3Store {
         self.inner.stored(key).await
     }
 
+    async fn md5(&self, key: &BlobKey) -> Result<Option<String>> {
+        let inner = &self.inner;
+        let asked = inner.client.head_object().bucket(inner.place.bucket_of(key)).key(inner.place.name_of(key));
+        match asked.send().await.map_err(Fault::from) {
+            Ok(head) => Ok(head.metadata().and_then(|metadata| metadata.get(MD5_NAME)).cloned()),
+            Err(fault) if fault.is_missing() || fault.is_no_bucket() && inner.place.is_per_cloud() => Ok(None),
+            Err(fault) => Err(inner.failed("measure", key, fault)),
+        }
+    }
+
     async fn delete(&self, key: &BlobKey) -> Result<()> {
         let inner = &self.inner;
         let request = inner.client.delete_object().bucket(inner.place.bucket_of(key)).key(inner.place.name_of(key));

@@ -93,3 +93,34 @@ async fn every_file_of_a_cloud_lies_in_its_bucket() {
         assert_eq!(ask(&server, "HEAD", &format!("/{bucket}/{}", path_of(blob)), &[], b"").0, 200, "{blob}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_moves_to_buckets_of_clouds_finds_its_older_files() {
+    let Some(server) = server() else { return };
+    let (first, start) = (bucket(&server), &BlobKey::random().to_string()[..20]);
+    let buckets = format!("{start}-{{cloud}}");
+    let open = async |flags: &[(&str, &str)]| {
+        let given: BTreeMap<String, String> =
+            flags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        open_store(&Config::from_sources(&given, &[], None, &Machine::detect()).unwrap()).await.unwrap()
+    };
+    let before = flags(&server, &first, &first)[..6].to_vec();
+    let mut app = WholeApp::start_over(open(&before).await, &before).await;
+    app.upload("rocket.jpg", ROCKET, &[("public_id", "rocket")]).await;
+    let old = app.asset("rocket").await.blob;
+
+    let mut now = flags(&server, &buckets, &buckets)[..6].to_vec();
+    app.blobs = open(&now).await;
+    app.restart().await;
+    assert_eq!(app.get("/demo/image/upload/rocket.jpg").await.status, 500, "nobody told where it lies");
+    now.push(("s3_former_bucket", &first));
+    app.blobs = open(&now).await;
+    app.restart().await;
+    assert!(app.get("/demo/image/upload/rocket.jpg").await.body == ROCKET);
+    assert_eq!(app.get("/demo/image/upload/c_scale,w_40/rocket.jpg").await.status, 200);
+    app.upload("rocket.jpg", CHELSEA, &[("public_id", "rocket")]).await;
+    let new = app.asset("rocket").await.blob;
+    let bucket = format!("{start}-{}", &app.demo.cloud.id.as_str()[..12]);
+    assert_eq!(ask(&server, "HEAD", &format!("/{bucket}/{}", path_of(&new)), &[], b"").0, 200);
+    assert_eq!(ask(&server, "HEAD", &format!("/{first}/{}", path_of(&old)), &[], b"").0, 404, "it was replaced");
+}
