@@ -213,7 +213,9 @@ impl LibraryService {
         let put = self.record(caller, asset).await?;
         // It was rendered, as other pictures are.
         let rendered = UsageDelta { transformations: 1, ..UsageDelta::default() };
-        catalog.add_usage(&caller.cloud.id, Day::today(), rendered).await?;
+        if let Err(error) = catalog.add_usage(&caller.cloud.id, Day::today(), rendered).await {
+            tracing::warn!(%error, "a rendering was not counted");
+        }
         Ok(put)
     }
 
