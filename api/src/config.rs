@@ -141,6 +141,8 @@ pub struct Config {
     pub storage: StorageConfig,
     /// Where copies of blobs are kept.
     pub backup: Option<StorageConfig>,
+    /// How long copies of deleted originals are kept.
+    pub backup_grace: Duration,
     pub secret_key_file: PathBuf,
     /// Cloud that addresses without a cloud name mean.
     pub default_cloud: Option<String>,
@@ -190,7 +192,8 @@ impl Config {
         let config = Config {
             catalog: catalog(&settings, &data_dir)?,
             storage: storage::storage(&settings, &data_dir)?,
-            backup: storage::backup(&settings)?,
+            backup: storage::backup(&settings, &data_dir)?,
+            backup_grace: storage::grace(&settings)?,
             secret_key_file: match settings.text("secret_key_file") {
                 "" => data_dir.join("secret.key"),
                 path => PathBuf::from(path),

@@ -21,5 +21,6 @@ pub mod probe;
 pub mod search;
 pub mod service;
 pub mod storage;
+mod stores;
 mod tidying;
 pub mod upkeep;

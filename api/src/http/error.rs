@@ -219,6 +219,10 @@ impl From<DeliveryError> for HttpError {
             DeliveryError::Render(error) => render_error(&error),
             DeliveryError::Busy { retry_after } => Self::busy(StatusCode::SERVICE_UNAVAILABLE, retry_after),
             DeliveryError::Unavailable(detail) => Self::unavailable(&detail),
+            DeliveryError::Lost { ref detail, .. } => {
+                tracing::error!(error = %detail, "an original is lost or damaged");
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
+            }
             DeliveryError::Internal(detail) => Self::internal(&detail),
         }
     }

@@ -32,6 +32,11 @@ pub enum StorageError {
 }
 
 impl StorageError {
+    /// Whether this one blob is lost or damaged, rather than the store out of order.
+    pub fn is_of_the_blob(&self) -> bool {
+        matches!(self, Self::NotFound(_) | Self::Corrupted { .. } | Self::Io { .. })
+    }
+
     /// Names the operation, and sorts out the causes that a person can do something about.
     pub(crate) fn io(operation: impl Into<String>, source: io::Error) -> Self {
         let operation = operation.into();

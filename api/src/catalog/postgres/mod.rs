@@ -10,6 +10,8 @@ mod row;
 mod session;
 mod usage;
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use async_trait::async_trait;
 use deadpool_postgres::{Client, Pool, Transaction};
 use futures::FutureExt;
@@ -37,6 +39,8 @@ pub struct PostgresCatalog {
     /// For connections that are not of the pool.
     config: tokio_postgres::Config,
     sealer: Sealer,
+    /// Whether a second store gets copies of originals.
+    keeps_copies: AtomicBool,
 }
 
 impl PostgresCatalog {
@@ -51,7 +55,11 @@ impl PostgresCatalog {
         let mut client = client(&pool).await?;
         open::prepare(&mut client, &sealer).await.map_err(|failure| failure.during("open"))?;
         drop(client);
-        Ok(Self { pool, config, sealer })
+        Ok(Self { pool, config, sealer, keeps_copies: AtomicBool::new(false) })
+    }
+
+    pub(in crate::catalog) fn keep_copies(&self) {
+        self.keeps_copies.store(true, Ordering::Relaxed);
     }
 
     /// The rows that answer one statement, which is a transaction of its own.

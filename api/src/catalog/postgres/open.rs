@@ -36,6 +36,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { number: 5, name: "jobs", sql: include_str!("migrations/0005_jobs.sql") },
     Migration { number: 6, name: "epochs", sql: include_str!("migrations/0006_epochs.sql") },
     Migration { number: 7, name: "renderings", sql: include_str!("migrations/0007_renderings.sql") },
+    Migration { number: 8, name: "copies", sql: include_str!("migrations/0008_copies.sql") },
 ];
 
 fn refused(detail: String) -> CatalogError {

@@ -1,5 +1,7 @@
 //! Statements that are written for both databases, on PostgreSQL.
 
+use std::sync::atomic::Ordering;
+
 use deadpool_postgres::Transaction;
 use futures::future::BoxFuture;
 use tokio_postgres::{IsolationLevel, Row, types::Type};
@@ -18,6 +20,7 @@ use super::{
 struct Session<'t> {
     transaction: &'t Transaction<'t>,
     operation: &'static str,
+    keeps_copies: bool,
 }
 
 fn record(row: &Row) -> Work<Record> {
@@ -62,6 +65,10 @@ impl Session<'_> {
 impl Sql for Session<'_> {
     fn dialect(&self) -> Dialect {
         Dialect::Postgres
+    }
+
+    fn keeps_copies(&self) -> bool {
+        self.keeps_copies
     }
 
     fn query<'a>(&'a mut self, sql: &'a str, values: &'a [Value]) -> BoxFuture<'a, Result<Vec<Record>>> {
@@ -112,7 +119,8 @@ impl PostgresCatalog {
         let failed = |error: tokio_postgres::Error| Failure::from(error).during(operation);
         let begin = client.build_transaction().isolation_level(level).read_only(!write);
         let transaction = begin.start().await.map_err(failed)?;
-        let value = work(&mut Session { transaction: &transaction, operation }).await?;
+        let keeps_copies = self.keeps_copies.load(Ordering::Relaxed);
+        let value = work(&mut Session { transaction: &transaction, operation, keeps_copies }).await?;
         transaction.commit().await.map_err(failed)?;
         Ok(value)
     }

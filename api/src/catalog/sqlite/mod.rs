@@ -9,7 +9,13 @@ mod row;
 mod session;
 mod usage;
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use async_trait::async_trait;
 use futures::FutureExt;
@@ -38,6 +44,8 @@ pub struct SqliteCatalog {
     writer: Connections,
     readers: Connections,
     sealer: Sealer,
+    /// Whether a second store gets copies of originals.
+    keeps_copies: AtomicBool,
 }
 
 impl SqliteCatalog {
@@ -49,7 +57,7 @@ impl SqliteCatalog {
             let sealer = Sealer::new(&key);
             let writer = open::writer(&path, &sealer)?;
             let readers = (0..N_READERS).map(|_| open::reader(&path)).collect::<Result<Vec<_>>>()?;
-            Ok(Self { writer: Connections::new(vec![writer]), readers: Connections::new(readers), sealer })
+            Ok(Self::over(Connections::new(vec![writer]), Connections::new(readers), sealer))
         })
         .await
     }
@@ -60,9 +68,17 @@ impl SqliteCatalog {
         blocking("open", move || {
             let sealer = Sealer::new(&rand::random());
             let only = Connections::new(vec![open::in_memory(&sealer)?]);
-            Ok(Self { writer: only.clone(), readers: only, sealer })
+            Ok(Self::over(only.clone(), only, sealer))
         })
         .await
+    }
+
+    fn over(writer: Connections, readers: Connections, sealer: Sealer) -> Self {
+        Self { writer, readers, sealer, keeps_copies: AtomicBool::new(false) }
+    }
+
+    pub(in crate::catalog) fn keep_copies(&self) {
+        self.keeps_copies.store(true, Ordering::Relaxed);
     }
 
     /// Runs `work` as one read transaction: all of its queries see the same state.

@@ -26,6 +26,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { number: 4, name: "search", sql: include_str!("migrations/0004_search.sql") },
     Migration { number: 5, name: "jobs", sql: include_str!("migrations/0005_jobs.sql") },
     Migration { number: 6, name: "epochs", sql: include_str!("migrations/0006_epochs.sql") },
+    Migration { number: 7, name: "copies", sql: include_str!("migrations/0007_copies.sql") },
 ];
 
 /// The connection that writes, after it has brought the schema up to date and verified the key.
