@@ -636,9 +636,9 @@ fn lanes(
         lane(N_BATCHES, vec![(EAGER_BATCH, Arc::new(batch))]),
     ];
     // A process without the second store leaves copies to those that have it.
-    lanes.extend(backup.clone().map(|(backup, counts)| {
-        lane(N_COPIES, vec![(COPY, Arc::new(CopyHandler::new(backup, counts)))])
-    }));
+    lanes.extend(
+        backup.clone().map(|(backup, counts)| lane(N_COPIES, vec![(COPY, Arc::new(CopyHandler::new(backup, counts)))])),
+    );
     lanes
 }
 

@@ -76,7 +76,8 @@ impl Handler for CopyHandler {
         let job: CopyJob = serde_json::from_value(run.job.payload.clone()).map_err(|error| malformed(&error))?;
         let blob = BlobKey::new(job.blob).map_err(|error| malformed(&error))?;
         let finished = |outcome: &str| Ok(Finished { report: json!({ "outcome": outcome }), then: Vec::new() });
-        let Some(OriginalBlob { bytes, md5, .. }) = run.library.original_of(&blob).await.map_err(Failure::retry)? else {
+        let Some(OriginalBlob { bytes, md5, .. }) = run.library.original_of(&blob).await.map_err(Failure::retry)?
+        else {
             return finished("deleted");
         };
         let done = self.backup.mirror(&blob, &Expected { bytes, md5 }, job.deep).await;

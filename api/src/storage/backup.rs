@@ -102,16 +102,20 @@ impl Backup {
         let second = fault(&*self.copies, key, expected, deep).await?;
         match (first, second) {
             (None, None) => Ok(Mirrored::Nothing),
-            (None, Some(_)) => {
-                copy(&*self.primary, &*self.copies, key, expected).await?;
-                Ok(Mirrored::Copied)
-            }
-            (Some(_), None) => {
-                copy(&*self.copies, &*self.primary, key, expected).await?;
-                Ok(Mirrored::Restored)
-            }
+            (None, Some(_)) => self.keep(key, expected).await.map(|()| Mirrored::Copied),
+            (Some(_), None) => self.restore(key, expected).await.map(|()| Mirrored::Restored),
             (Some(error), Some(_)) => Err(error),
         }
+    }
+
+    /// Copies a blob to the second store, over what is there; returns when the copy is durable.
+    pub async fn keep(&self, key: &BlobKey, expected: &Expected) -> Result<()> {
+        copy(&*self.primary, &*self.copies, key, expected).await
+    }
+
+    /// Brings a blob back from the second store, over what the first has under the key.
+    pub async fn restore(&self, key: &BlobKey, expected: &Expected) -> Result<()> {
+        copy(&*self.copies, &*self.primary, key, expected).await
     }
 }
 

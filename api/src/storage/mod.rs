@@ -100,10 +100,9 @@ pub trait BlobStore: Send + Sync {
     async fn open_original(&self, key: &BlobKey, bytes: u64, range: Option<Range<u64>>) -> Result<BlobReader> {
         let expected = Expected::of_length(bytes);
         match self.open(key, range.clone()).await {
-            Err(StorageError::Range { end, size, .. }) if end <= bytes => Err(StorageError::Corrupted {
-                key: key.clone(),
-                reason: format!("{size} bytes instead of {bytes}"),
-            }),
+            Err(StorageError::Range { end, size, .. }) if end <= bytes => {
+                Err(StorageError::Corrupted { key: key.clone(), reason: format!("{size} bytes instead of {bytes}") })
+            }
             Ok(reader) if range.is_none() => {
                 expected.check_length(key, reader.length())?;
                 Ok(reader)

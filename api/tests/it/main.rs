@@ -9,6 +9,7 @@ mod background;
 mod bench;
 mod bench_run;
 mod catalog;
+mod copies;
 mod definitions;
 mod delivery;
 mod dev;

@@ -35,6 +35,16 @@ pub struct OriginalBlob {
     pub md5: Option<String>,
 }
 
+/// Some blobs of the second store.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CopiesFound {
+    pub of_originals: u64,
+    /// Of what was deleted; they go in their time.
+    pub of_deleted: u64,
+    /// Nothing is known of them.
+    pub strays: Vec<BlobKey>,
+}
+
 /// The job that makes both stores hold an original. With `deep` what they hold is read, and such a job does not count as
 /// the one that only copies.
 pub fn copy_job(original: &OriginalBlob, deep: bool, now: Timestamp) -> NewJob {
@@ -188,6 +198,30 @@ impl Library {
                     fresh.extend(chunk.iter().filter(|blob| !known.contains(*blob)).cloned());
                 }
                 Ok(fresh)
+            }
+            .boxed()
+        })
+        .await
+    }
+
+    /// Whose copies some blobs of the second store are.
+    pub async fn look_at_copies(&self, blobs: &[BlobKey]) -> Result<CopiesFound> {
+        let blobs = blobs.to_vec();
+        self.read("look at copies", move |sql| {
+            async move {
+                let mut found = CopiesFound::default();
+                for chunk in blobs.chunks(CHUNK) {
+                    let keys = keys_of(chunk);
+                    let (originals, known) = (originals(sql, &keys).await?, noted(sql, &keys).await?);
+                    for blob in chunk {
+                        match (originals.contains_key(blob), known.contains(blob)) {
+                            (true, _) => found.of_originals += 1,
+                            (false, true) => found.of_deleted += 1,
+                            (false, false) => found.strays.push(blob.clone()),
+                        }
+                    }
+                }
+                Ok(found)
             }
             .boxed()
         })

@@ -33,7 +33,7 @@ use super::{Result, postgres::PostgresCatalog, sql::Sql, sqlite::SqliteCatalog};
 pub use assets::Renamed;
 pub use chunks::{Chunk, ChunkOutcome};
 pub use clouds::{CloudRemoval, KeyChange, KeyLabel, KeyOutcome};
-pub use copies::{COPY_JOB, OriginalBlob, copy_job};
+pub use copies::{COPY_JOB, CopiesFound, OriginalBlob, copy_job};
 pub use definitions::{Definition, DefinitionKind, DefinitionPage};
 pub use derived::{DerivedCursor, DerivedOf, DerivedPage};
 pub use epochs::{ChangeMark, Changes};
