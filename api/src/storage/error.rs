@@ -41,7 +41,9 @@ impl StorageError {
     pub(crate) fn io(operation: impl Into<String>, source: io::Error) -> Self {
         let operation = operation.into();
         match source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full(operation),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+                Self::Full(operation)
+            }
             io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Self::Denied(operation),
             _ => Self::Io { operation, source },
         }

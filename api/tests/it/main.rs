@@ -16,6 +16,7 @@ mod dev;
 mod doubles;
 mod durable_upload;
 mod express;
+mod faults;
 mod files;
 mod following;
 mod http;

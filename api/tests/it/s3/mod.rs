@@ -3,7 +3,7 @@
 
 mod faults;
 mod import;
-mod proxy;
+pub mod proxy;
 mod whole;
 
 use bytes::Bytes;
