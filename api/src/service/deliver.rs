@@ -687,9 +687,9 @@ impl StoredBody for StoredBlob {
         self.bytes
     }
 
-    async fn open(self: Box<Self>, range: Range<u64>) -> io::Result<BoxStream<'static, io::Result<Bytes>>> {
+    async fn open(self: Box<Self>, range: Range<u64>) -> Result<BoxStream<'static, io::Result<Bytes>>, DeliveryError> {
         let part = (range != (0..self.bytes)).then_some(range);
-        let reader = self.store.open_original(&self.blob, self.bytes, part).await.map_err(io::Error::other)?;
+        let reader = self.store.open_original(&self.blob, self.bytes, part).await?;
         Ok(reader.map(|chunk| chunk.map_err(io::Error::other)).boxed())
     }
 }

@@ -109,7 +109,7 @@ pub trait StoredBody: Send {
     fn length(&self) -> u64;
 
     /// Opens the given bytes, which lie within the body.
-    async fn open(self: Box<Self>, range: Range<u64>) -> io::Result<BoxStream<'static, io::Result<Bytes>>>;
+    async fn open(self: Box<Self>, range: Range<u64>) -> Result<BoxStream<'static, io::Result<Bytes>>, DeliveryError>;
 }
 
 /// How long an answer may be kept, by whom.

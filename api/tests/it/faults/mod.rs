@@ -121,7 +121,8 @@ impl Server {
         for (name, value) in &settings {
             command.env(format!("TINTYPE_{}", name.to_ascii_uppercase()), value);
         }
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let log = std::fs::File::create(folder.path().join("log")).unwrap();
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
         let mut child = command.spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
         let credentials = lines.by_ref().find_map(|line| {
@@ -142,6 +143,13 @@ impl Server {
 
     pub fn is_running(&self) -> bool {
         self.child.lock().try_wait().unwrap().is_none()
+    }
+
+    /// The end of what it wrote of errors.
+    fn log(&self) -> String {
+        let text = std::fs::read_to_string(self.folder.path().join("log")).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(40)..].join("\n")
     }
 
     pub fn blob_folder(&self) -> PathBuf {
@@ -284,7 +292,7 @@ impl Load {
     pub async fn finish(self, server: &Server) {
         self.state.stop.store(true, Ordering::Relaxed);
         futures::future::join_all(self.tasks).await.into_iter().for_each(|done| done.unwrap());
-        assert_eq!(*self.state.wrong.lock(), [] as [String; 0]);
+        assert_eq!(*self.state.wrong.lock(), [] as [String; 0], "{}", server.log());
         assert!(server.is_running());
         let acknowledged = self.state.acknowledged.lock().clone();
         for (path, file) in acknowledged {
