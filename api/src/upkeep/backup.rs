@@ -182,7 +182,7 @@ async fn keep(
     if copies.size(&blob.key).await? == Some(blob.bytes) {
         return Ok(Outcome::Present);
     }
-    let problem = match blobs.open(&blob.key, None).await {
+    let problem = match blobs.open_original(&blob.key, blob.bytes, None).await {
         Ok(reader) => copy(reader, copies, blob).await?,
         Err(StorageError::NotFound(_)) => Some(Problem::Missing),
         Err(error @ (StorageError::Corrupted { .. } | StorageError::Io { .. })) => {
