@@ -3,9 +3,9 @@
 use super::verify::sentence;
 use super::{configured, load, print, runtime, start_log};
 use crate::app::{Stores, open_records, open_store, open_stores};
-use crate::storage::GuardedStore;
 use crate::catalog;
 use crate::config::{Config, secret_key};
+use crate::storage::GuardedStore;
 use crate::upkeep::{
     BackupOptions, BackupReport, Finding, Manifest, RestoreOptions, RestoreReport, back_up, choose,
     restore as bring_back,

@@ -1,6 +1,8 @@
 //! A second store: copies of every original, reading from them, bringing back, and what is kept of deleted ones.
 
 use crate::program::{said, tintype};
+use crate::s3;
+use crate::s3::proxy::{Mode, Proxy};
 use crate::whole_app::{CHELSEA, ICON, ROCKET, WholeApp, ok};
 use axum::http::Method;
 use bytes::Bytes;
@@ -364,4 +366,39 @@ async fn the_program_refuses_a_second_store_that_is_the_first() {
     let flags = ["--backup", "folder", "--backup-folder", copies.to_str().unwrap()];
     let text = said(app.data_dir(), &[&["verify", "--repair"], &flags[..]].concat());
     assert!(text.contains("1 copies are stored"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn copies_are_delivered_while_the_first_store_does_not_answer() {
+    let Some(server) = s3::server() else { return };
+    let (bucket, proxy, folder) = (s3::bucket(&server), Proxy::before(&server).await, TempDir::new().unwrap());
+    let url = proxy.url();
+    let flags = [
+        ("storage", "s3"),
+        ("s3_endpoint", url.as_str()),
+        ("s3_bucket", &bucket),
+        ("s3_access_key_id", "test"),
+        ("s3_secret_access_key", s3::SECRET),
+        ("backup", "folder"),
+        ("backup_folder", folder.path().to_str().unwrap()),
+    ];
+    let mut app = WholeApp::start_with(&flags).await;
+    app.upload("rocket.jpg", ROCKET, &[("public_id", "rocket")]).await;
+    assert_eq!(app.app.worker().run_due().await, 1);
+    app.restart().await;
+    proxy.set(Mode::Answer(503, "SlowDown"));
+    assert!(app.get("/demo/image/upload/rocket.jpg").await.body == ROCKET);
+    let name = "tintype_original_faults_total{fault=\"unavailable\",answered=\"copy\"}";
+    assert_eq!(app.metric(name).await, 1);
+    // What is only out of reach is not lost.
+    assert_eq!(app.app.worker().run_due().await, 0);
+    // And the other way: uploads do not wait for the second store, whose copies come when it can be written to.
+    proxy.set(Mode::Pass);
+    let blocked = folder.path().join("tmp");
+    fs::remove_dir_all(&blocked).unwrap();
+    app.upload("chelsea.png", CHELSEA, &[("public_id", "chelsea")]).await;
+    assert_eq!(app.app.worker().run_due().await, 1, "it fails, and waits for its next attempt");
+    let counts = app.records.library.count_jobs().await.unwrap().counts;
+    assert!(counts.iter().any(|(state, kind, _)| *state == JobState::Waiting && kind.as_str() == "copy"));
+    assert!(app.get("/demo/image/upload/chelsea.png").await.body == CHELSEA);
 }

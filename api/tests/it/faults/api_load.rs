@@ -54,7 +54,8 @@ async fn an_upload_too_many_is_told_to_come_later() {
         if answer.status != 200 {
             break answer;
         }
-        assert!(Instant::now() < until, "nothing is refused");
+        let n_ended = waiting.iter().filter(|sent| sent.is_finished()).count();
+        assert!(Instant::now() < until && n_ended == 0, "nothing is refused, and {n_ended} uploads ended");
         tokio::time::sleep(Duration::from_millis(20)).await;
     };
     assert_eq!(refused.status.as_u16(), 429, "{}", refused.text());
