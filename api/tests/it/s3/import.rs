@@ -93,7 +93,7 @@ async fn objects_are_used_in_place_and_never_touched() {
     assert!(app.blobs.stored(&blob).await.unwrap().unwrap().bytes < 1000);
     assert!(app.get("/demo/image/upload/in/rocket.jpg").await.body == ROCKET);
     let part = app.ask(Method::GET, "/demo/raw/upload/in/list.csv", &[("range", "bytes=2-3")]).await;
-    assert_eq!((part.status.as_u16(), &*part.body), (206, &b",b"[..]));
+    assert_eq!((part.status.as_u16(), &*part.body), (206, &b"b,"[..]));
     assert_eq!(app.get("/demo/image/upload/c_scale,w_50/in/rocket.jpg").await.status, 200);
 
     // An object that was replaced is not the asset any longer.
