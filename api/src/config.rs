@@ -146,6 +146,8 @@ pub struct Config {
     pub former: Option<S3Options>,
     /// Buckets whose objects may be assets without being copied.
     pub external: Vec<S3Options>,
+    /// How long copies of deleted originals are kept.
+    pub backup_grace: Duration,
     pub secret_key_file: PathBuf,
     /// Cloud that addresses without a cloud name mean.
     pub default_cloud: Option<String>,
@@ -198,7 +200,8 @@ impl Config {
             former: storage::former(&settings, &storage)?,
             external: storage::external(&settings)?,
             storage,
-            backup: storage::backup(&settings)?,
+            backup: storage::backup(&settings, &data_dir)?,
+            backup_grace: storage::grace(&settings)?,
             secret_key_file: match settings.text("secret_key_file") {
                 "" => data_dir.join("secret.key"),
                 path => PathBuf::from(path),

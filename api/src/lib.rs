@@ -22,5 +22,6 @@ pub mod search;
 pub mod service;
 mod signals;
 pub mod storage;
+mod stores;
 mod tidying;
 pub mod upkeep;

@@ -82,7 +82,10 @@ pub enum SourceError {
     /// There is no such picture.
     #[error("source is missing: {0}")]
     Missing(String),
-    /// The store does not answer now; a later attempt may succeed.
+    /// It is there, with other bytes than were stored.
+    #[error("source is damaged: {0}")]
+    Damaged(String),
+    /// The store does not answer now.
     #[error("source cannot be read now: {0}")]
     Unavailable(String),
     /// The store failed.

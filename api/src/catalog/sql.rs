@@ -59,6 +59,9 @@ pub(super) trait Sql: Send {
     /// what they keep in memory are told without it.
     fn tell(&mut self, channel: Channel);
 
+    /// Whether a second store gets copies of originals.
+    fn keeps_copies(&self) -> bool;
+
     /// The rows that answer a statement. Its text is one of a small number, for it stays prepared.
     fn query<'a>(&'a mut self, sql: &'a str, values: &'a [Value]) -> BoxFuture<'a, Result<Vec<Record>>>;
 

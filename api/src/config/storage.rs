@@ -75,15 +75,50 @@ pub(super) fn storage(settings: &Settings, data_dir: &Path) -> Result<StorageCon
 }
 
 /// The store of copies, where there is one.
-pub(super) fn backup(settings: &Settings) -> Result<Option<StorageConfig>, ConfigError> {
-    match settings.text("backup") {
-        "none" => Ok(None),
+pub(super) fn backup(settings: &Settings, data_dir: &Path) -> Result<Option<StorageConfig>, ConfigError> {
+    let (found, key) = match settings.text("backup") {
+        "none" => return Ok(None),
         "folder" => match settings.text("backup_folder") {
-            "" => Err(settings.invalid("backup_folder", "must name a folder when backup is folder")),
-            path => Ok(Some(StorageConfig::Folder(PathBuf::from(path)))),
+            "" => return Err(settings.invalid("backup_folder", "must name a folder when backup is folder")),
+            path => (StorageConfig::Folder(PathBuf::from(path)), "backup_folder"),
         },
-        "s3" => s3(settings, &BACKUP).map(Some),
-        _ => Err(settings.invalid("backup", "must be none, folder or s3")),
+        "s3" => (s3(settings, &BACKUP)?, BACKUP.bucket),
+        _ => return Err(settings.invalid("backup", "must be none, folder or s3")),
+    };
+    match overlap(&storage(settings, data_dir)?, &found) {
+        true => Err(settings.invalid(key, "must lie outside of the storage that it is to back up")),
+        false => Ok(Some(found)),
+    }
+}
+
+/// How long copies of what was deleted stay.
+pub(super) fn grace(settings: &Settings) -> Result<Duration, ConfigError> {
+    let days: u64 = settings.parse("backup_grace_days", "a number of days")?;
+    match days {
+        0..=36_500 => Ok(Duration::from_secs(days * 86_400)),
+        _ => Err(settings.invalid("backup_grace_days", "must be at most 36500")),
+    }
+}
+
+/// Whether one place is the other, or lies in it, by their names.
+fn overlap(first: &StorageConfig, second: &StorageConfig) -> bool {
+    match (first, second) {
+        (StorageConfig::Folder(first), StorageConfig::Folder(second)) => {
+            let plain = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+            let (first, second) = (plain(first), plain(second));
+            first.starts_with(&second) || second.starts_with(&first)
+        }
+        (StorageConfig::S3(first), StorageConfig::S3(second)) => {
+            let server = |options: &S3Options| options.endpoint.as_deref().map(str::to_ascii_lowercase);
+            let folders = |options: &S3Options| {
+                options.prefix.split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect::<Vec<_>>()
+            };
+            let (one, other) = (folders(first), folders(second));
+            server(first) == server(second)
+                && first.bucket == second.bucket
+                && (one.starts_with(&other) || other.starts_with(&one))
+        }
+        _ => false,
     }
 }
 
@@ -210,6 +245,56 @@ mod tests {
         assert!(!shown.contains("heim"), "{shown}");
         assert!(shown.contains("s3_secret_access_key = \"***\""), "{shown}");
         assert!(shown.contains("s3_bucket = \"pictures\""), "{shown}");
+    }
+
+    #[test]
+    fn a_second_store_is_not_the_first() {
+        let refused = |more: &[(&str, &str)]| match load(more) {
+            Ok(config) => {
+                assert!(config.backup.is_some());
+                None
+            }
+            Err(ConfigError::InvalidValue { key, .. }) => Some(key),
+            Err(other) => panic!("{other:?}"),
+        };
+        let folder = |path| refused(&[("data_dir", "/data"), ("backup", "folder"), ("backup_folder", path)]);
+        for path in ["/data/blobs", "/data/blobs/", "/data/./blobs", "/data", "/data/blobs/copies", "/"] {
+            assert_eq!(folder(path), Some("backup_folder"), "{path}");
+        }
+        for path in ["/data/blobs2", "/data/copies", "copies"] {
+            assert_eq!(folder(path), None, "{path}");
+        }
+        let s3 = |endpoint, bucket, first_prefix, prefix| {
+            let backup = [
+                ("backup", "s3"),
+                ("backup_s3_endpoint", endpoint),
+                ("backup_s3_bucket", bucket),
+                ("backup_s3_prefix", prefix),
+                ("backup_s3_access_key_id", "id"),
+                ("backup_s3_secret_access_key", "secret"),
+                ("s3_prefix", first_prefix),
+            ];
+            refused(&[&SERVER[..], &backup[..]].concat())
+        };
+        let here = "https://S3.example.com";
+        for (first, second) in [("", ""), ("", "copies"), ("a/b", "a/b/"), ("a/b", "a"), ("a", "a/b/c")] {
+            assert_eq!(s3(here, "pictures", first, second), Some("backup_s3_bucket"), "{first} {second}");
+        }
+        for (first, second) in [("a", "b"), ("a", "ab"), ("a/b", "a/c")] {
+            assert_eq!(s3(here, "pictures", first, second), None, "{first} {second}");
+        }
+        assert_eq!(s3(here, "copies", "", ""), None);
+        assert_eq!(s3("https://s3.example.org", "pictures", "", ""), None);
+    }
+
+    #[test]
+    fn the_time_of_grace_is_limited() {
+        assert_eq!(load(&[]).unwrap().backup_grace, Duration::from_secs(30 * 86_400));
+        assert_eq!(load(&[("backup_grace_days", "0")]).unwrap().backup_grace, Duration::ZERO);
+        for wrong in ["36501", "-1", "long"] {
+            let refused = load(&[("backup_grace_days", wrong)]);
+            assert!(matches!(refused, Err(ConfigError::InvalidValue { key: "backup_grace_days", .. })), "{wrong}");
+        }
     }
 
     #[test]

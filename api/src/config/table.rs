@@ -89,7 +89,12 @@ pub const KEYS: &[Key] = &[
     },
     key("external_s3_path_style", "auto", "As s3_path_style."),
     key("external_s3_timeout_s", "20", "How long one try of one request may take; all tries together twice that."),
-    key("backup", "none", "A second store, for copies of blobs: none, folder or s3."),
+    key(
+        "backup",
+        "none",
+        "A second store, with a copy of every original and kept version: none, folder or s3. Lost or damaged originals are read from it and brought back.",
+    ),
+    key("backup_grace_days", "30", "How long the copies of deleted originals are kept."),
     key("backup_folder", "", "Folder of the copies, when backup is folder."),
     key(
         "backup_s3_endpoint",

@@ -9,6 +9,7 @@ mod error;
 mod folders;
 mod former;
 mod fs;
+mod guarded;
 mod in_place;
 mod memory;
 mod reader;
@@ -22,10 +23,11 @@ use futures::StreamExt;
 
 pub use crate::domain::BlobKey;
 use crate::domain::{CloudId, Timestamp};
-pub use backup::Backup;
+pub use backup::{Backup, Expected, Mirrored, fault};
 pub use error::StorageError;
 pub use former::Moved;
 pub use fs::FsStore;
+pub use guarded::{Fault, FaultCounts, GuardedStore};
 pub use in_place::{InPlace, Reference};
 pub use memory::MemoryStore;
 pub use reader::BlobReader;
@@ -95,6 +97,37 @@ pub trait BlobStore: Send + Sync {
     /// The blob, or the bytes of `range` of it, as a stream. A range must lie within the blob: an end beyond it or a
     /// start beyond the end is [`StorageError::Range`].
     async fn open(&self, key: &BlobKey, range: Option<Range<u64>>) -> Result<BlobReader>;
+
+    /// As [`BlobStore::read`], of an original: [`StorageError::Corrupted`] when its bytes are not those that were stored.
+    async fn read_original(&self, key: &BlobKey, expected: &Expected) -> Result<Bytes> {
+        let whole = self.read(key).await?;
+        expected.check(key, &whole)?;
+        Ok(whole)
+    }
+
+    /// As [`BlobStore::open`], of an original of so many bytes: [`StorageError::Corrupted`] when it has not as many. A range
+    /// must lie within them.
+    async fn open_original(&self, key: &BlobKey, bytes: u64, range: Option<Range<u64>>) -> Result<BlobReader> {
+        let expected = Expected::of_length(bytes);
+        match self.open(key, range.clone()).await {
+            Err(StorageError::Range { end, size, .. }) if end <= bytes => {
+                Err(StorageError::Corrupted { key: key.clone(), reason: format!("{size} bytes instead of {bytes}") })
+            }
+            Ok(reader) if range.is_none() => {
+                expected.check_length(key, reader.length())?;
+                Ok(reader)
+            }
+            opened => opened,
+        }
+    }
+
+    /// Whether an original is there with all of its bytes: [`StorageError::NotFound`] or [`StorageError::Corrupted`] when not.
+    async fn check_original(&self, key: &BlobKey, bytes: u64) -> Result<()> {
+        match self.size(key).await? {
+            None => Err(StorageError::NotFound(key.clone())),
+            Some(found) => Expected::of_length(bytes).check_length(key, found),
+        }
+    }
 
     /// Bytes of the blob, `None` when there is no such blob.
     async fn size(&self, key: &BlobKey) -> Result<Option<u64>>;

@@ -196,7 +196,7 @@ async fn keep(
     if is_there {
         return Ok(Outcome::Present);
     }
-    let problem = match blobs.open(&blob.key, None).await {
+    let problem = match blobs.open_original(&blob.key, blob.bytes, None).await {
         Ok(reader) => copy(reader, copies, blob).await?,
         Err(StorageError::NotFound(_)) => Some(Problem::Missing),
         Err(error @ (StorageError::Corrupted { .. } | StorageError::Io { .. })) => {

@@ -39,7 +39,7 @@ pub(super) fn next_listed(reader: &mut LineReader) -> Result<Vec<Listed>, Upkeep
 /// What is told of a blob that could not be copied.
 pub(super) fn finding(blob: &Listed, problem: Problem) -> Finding {
     let (cloud, name) = (String::new(), String::new());
-    Finding { problem, of: "original", cloud, name, blob: blob.key.to_string(), removed: false }
+    Finding { problem, of: "original", cloud, name, blob: blob.key.to_string(), removed: false, mended: false }
 }
 
 /// Copies what `reader` gives. Gives what is wrong with the bytes; then nothing was committed.

@@ -1,6 +1,6 @@
 //! Which clouds changed: every process keeps facts of clouds in memory, and asks here what it has missed. The numbers are
 //! written by triggers in the transaction of each change: on SQLite one row for each cloud (`0006_epochs.sql`), on
-//! PostgreSQL one for each transaction (`0008_notes.sql`), so that no commit waits for another one.
+//! PostgreSQL one for each transaction (`0009_notes.sql`), so that no commit waits for another one.
 
 use std::collections::{BTreeSet, HashSet};
 

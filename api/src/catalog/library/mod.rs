@@ -5,6 +5,7 @@ pub(super) mod assets;
 mod blobs;
 mod chunks;
 mod clouds;
+mod copies;
 mod definitions;
 mod derived;
 mod epochs;
@@ -37,6 +38,7 @@ use super::{
 pub use assets::Renamed;
 pub use chunks::{Chunk, ChunkOutcome};
 pub use clouds::{CloudRemoval, KeyChange, KeyLabel, KeyOutcome};
+pub use copies::{COPY_JOB, CopiesFound, OriginalBlob, copy_job};
 pub use definitions::{Definition, DefinitionKind, DefinitionPage};
 pub use derived::{DerivedCursor, DerivedOf, DerivedPage};
 pub use epochs::ChangeMark;

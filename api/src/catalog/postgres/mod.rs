@@ -11,6 +11,8 @@ mod row;
 mod session;
 mod usage;
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use async_trait::async_trait;
 use deadpool_postgres::{Client, Pool, Transaction};
 use futures::FutureExt;
@@ -45,6 +47,8 @@ pub struct PostgresCatalog {
     /// The steps of the schema that this program knows.
     steps: Vec<Migration>,
     notices: Notices,
+    /// Whether a second store gets copies of originals.
+    keeps_copies: AtomicBool,
 }
 
 impl PostgresCatalog {
@@ -67,7 +71,11 @@ impl PostgresCatalog {
         open::prepare(&mut client, &sealer, &steps).await.map_err(|failure| failure.during("open"))?;
         drop(client);
         let notices = Notices::start(pool.clone());
-        Ok(Self { pool, config, sealer, steps, notices })
+        Ok(Self { pool, config, sealer, steps, notices, keeps_copies: AtomicBool::new(false) })
+    }
+
+    pub(in crate::catalog) fn keep_copies(&self) {
+        self.keeps_copies.store(true, Ordering::Relaxed);
     }
 
     /// The rows that answer one statement, which is a transaction of its own.

@@ -22,6 +22,8 @@ const POOL_SIZE: usize = 16;
 const WAIT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a new connection, or the question whether an old one lives, may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a connection may bring nothing, not even word that something arrived, before it counts as lost.
+const SILENCE: Duration = Duration::from_secs(20);
 /// Limits that the server keeps, in milliseconds. A commit is on disk when it returns, whatever the server's default.
 const SESSION: &str = "-c statement_timeout=30000 -c lock_timeout=20000 -c idle_in_transaction_session_timeout=60000 \
      -c synchronous_commit=on";
@@ -36,7 +38,8 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     step(5, "jobs", include_str!("migrations/0005_jobs.sql")),
     step(6, "epochs", include_str!("migrations/0006_epochs.sql")),
     step(7, "renderings", include_str!("migrations/0007_renderings.sql")),
-    step(8, "notes", include_str!("migrations/0008_notes.sql")),
+    step(8, "copies", include_str!("migrations/0008_copies.sql")),
+    step(9, "notes", include_str!("migrations/0009_notes.sql")),
 ];
 
 /// A step after which only programs work that know it.
@@ -58,6 +61,13 @@ pub(super) fn config(url: &str) -> Result<Config> {
     }
     if config.get_connect_timeout().is_none() {
         config.connect_timeout(CONNECT_TIMEOUT);
+    }
+    // A way that falls silent is noticed within a minute, not within the hours that the system takes.
+    if config.get_tcp_user_timeout().is_none() {
+        config.tcp_user_timeout(SILENCE);
+    }
+    if config.get_keepalives_interval().is_none() {
+        config.keepalives_idle(SILENCE).keepalives_interval(SILENCE / 4).keepalives_retries(3);
     }
     Ok(config)
 }
@@ -147,4 +157,19 @@ async fn recorded(transaction: &Transaction<'_>) -> Work<Vec<Recorded>> {
     let rows = "SELECT number, coalesce(compatible_from, number) FROM migrations ORDER BY number";
     let rows = transaction.query(rows, &[]).await?;
     rows.iter().map(|row| Ok(Recorded { number: row.number(0)?, compatible_from: row.number(1)? })).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn lost_connections_are_noticed_unless_the_address_says_otherwise() {
+        let plain = config("postgres://u@host/d").unwrap();
+        assert_eq!((plain.get_tcp_user_timeout(), plain.get_keepalives_idle()), (Some(&SILENCE), SILENCE));
+        let given = config("postgres://u@host/d?tcp_user_timeout=7&keepalives_idle=9&keepalives_interval=3").unwrap();
+        assert_eq!(given.get_tcp_user_timeout(), Some(&Duration::from_secs(7)));
+        assert_eq!(given.get_keepalives_idle(), Duration::from_secs(9));
+    }
 }

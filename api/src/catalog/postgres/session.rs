@@ -1,6 +1,6 @@
 //! Statements that are written for both databases, on PostgreSQL.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::atomic::Ordering};
 
 use deadpool_postgres::Transaction;
 use futures::future::BoxFuture;
@@ -23,6 +23,7 @@ struct Session<'t> {
     operation: &'static str,
     /// What is told after the commit.
     told: BTreeSet<Channel>,
+    keeps_copies: bool,
 }
 
 fn record(row: &Row) -> Work<Record> {
@@ -81,6 +82,10 @@ impl Sql for Session<'_> {
         self.told.insert(channel);
     }
 
+    fn keeps_copies(&self) -> bool {
+        self.keeps_copies
+    }
+
     fn query<'a>(&'a mut self, sql: &'a str, values: &'a [Value]) -> BoxFuture<'a, Result<Vec<Record>>> {
         Box::pin(async move { self.rows(sql, values, true).await.map_err(|failure| failure.during(self.operation)) })
     }
@@ -129,7 +134,8 @@ impl PostgresCatalog {
         let failed = |error: tokio_postgres::Error| Failure::from(error).during(operation);
         let begin = client.build_transaction().isolation_level(level).read_only(!write);
         let transaction = begin.start().await.map_err(failed)?;
-        let mut session = Session { transaction: &transaction, operation, told: BTreeSet::new() };
+        let keeps_copies = self.keeps_copies.load(Ordering::Relaxed);
+        let mut session = Session { transaction: &transaction, operation, told: BTreeSet::new(), keeps_copies };
         let value = work(&mut session).await?;
         let told = session.told;
         transaction.commit().await.map_err(failed)?;

@@ -9,7 +9,13 @@ mod row;
 mod session;
 mod usage;
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use async_trait::async_trait;
 use futures::FutureExt;
@@ -40,6 +46,8 @@ pub struct SqliteCatalog {
     sealer: Sealer,
     /// The steps of the schema that this program knows.
     steps: Vec<Migration>,
+    /// Whether a second store gets copies of originals.
+    keeps_copies: AtomicBool,
 }
 
 impl SqliteCatalog {
@@ -57,7 +65,7 @@ impl SqliteCatalog {
             let sealer = Sealer::new(&key);
             let writer = open::writer(&path, &sealer, &steps)?;
             let readers = (0..N_READERS).map(|_| open::reader(&path)).collect::<Result<Vec<_>>>()?;
-            Ok(Self { writer: Connections::new(vec![writer]), readers: Connections::new(readers), sealer, steps })
+            Ok(Self::over(Connections::new(vec![writer]), Connections::new(readers), sealer, steps))
         })
         .await
     }
@@ -68,9 +76,17 @@ impl SqliteCatalog {
         blocking("open", move || {
             let sealer = Sealer::new(&rand::random());
             let only = Connections::new(vec![open::in_memory(&sealer)?]);
-            Ok(Self { writer: only.clone(), readers: only, sealer, steps: open::MIGRATIONS.to_vec() })
+            Ok(Self::over(only.clone(), only, sealer, open::MIGRATIONS.to_vec()))
         })
         .await
+    }
+
+    fn over(writer: Connections, readers: Connections, sealer: Sealer, steps: Vec<Migration>) -> Self {
+        Self { writer, readers, sealer, steps, keeps_copies: AtomicBool::new(false) }
+    }
+
+    pub(in crate::catalog) fn keep_copies(&self) {
+        self.keeps_copies.store(true, Ordering::Relaxed);
     }
 
     /// Runs `work` as one read transaction: all of its queries see the same state.

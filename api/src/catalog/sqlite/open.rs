@@ -26,6 +26,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     step(4, "search", include_str!("migrations/0004_search.sql")),
     step(5, "jobs", include_str!("migrations/0005_jobs.sql")),
     step(6, "epochs", include_str!("migrations/0006_epochs.sql")),
+    step(7, "copies", include_str!("migrations/0007_copies.sql")),
 ];
 
 /// A step after which only programs work that know it.

@@ -148,7 +148,10 @@ impl LibraryService {
                 let eager = &self.parts.eager;
                 match eager.picture(&caller.cloud, asset, &entry).await.map_err(from_delivery_error)? {
                     Some(picture) => Ok(picture.bytes),
-                    None => Ok(self.parts.blobs.read(&asset.blob).await?),
+                    None => {
+                        let expected = crate::storage::Expected::of_length(asset.bytes);
+                        Ok(self.parts.blobs.read_original(&asset.blob, &expected).await?)
+                    }
                 }
             }
         }

@@ -113,13 +113,18 @@ impl S3Store {
     /// Asks the server whether the bucket is there and the credentials are right; the error is a sentence for the person
     /// who configured it. Buckets of clouds are made later.
     pub async fn open(options: S3Options) -> Result<Self> {
+        let store = Self::unasked(options)?;
+        store.list(None, 1).await?;
+        Ok(store)
+    }
+
+    /// As [`S3Store::open`], of a server that may not answer now.
+    pub fn unasked(options: S3Options) -> Result<Self> {
         let place = Place::new(&options.bucket, &options.prefix)
             .map_err(|reason| StorageError::Unavailable(format!("bucket {} or its prefix {reason}", options.bucket)))?;
         let client = client::client(&options);
         let in_flight = Arc::new(Semaphore::new(PARTS_IN_FLIGHT));
-        let store = Self { inner: Arc::new(Inner { client, place, options, in_flight }) };
-        store.list(None, 1).await?;
-        Ok(store)
+        Ok(Self { inner: Arc::new(Inner { client, place, options, in_flight }) })
     }
 
     /// Copies as a blob beyond 5 GiB is copied, in parts of `part_bytes`; S3 takes no parts below 5 MiB but the last.

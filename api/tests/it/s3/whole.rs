@@ -31,9 +31,9 @@ fn flags<'a>(endpoint: &'a str, bucket: &'a str, copies: &'a str) -> Vec<(&'stat
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn uploads_and_delivers_and_outlives_an_outage() {
     let Some(server) = server() else { return };
-    let (bucket, proxy) = (bucket(&server), Proxy::before(&server).await);
+    let (copies, bucket, proxy) = (bucket(&server), bucket(&server), Proxy::before(&server).await);
     let url = proxy.url();
-    let flags = flags(&url, &bucket, &bucket);
+    let flags = flags(&url, &bucket, &copies);
     let given: BTreeMap<String, String> =
         flags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
     let config = Config::from_sources(&given, &[], None, &Machine::detect()).unwrap();
