@@ -107,7 +107,7 @@ async fn objects_are_used_in_place_and_never_touched() {
     assert_eq!(app.get("/demo/image/upload/c_scale,w_50/in/rocket.jpg").await.status, 200, "what was made stays");
     let report = import(&app, &from, "in", true).await;
     assert_eq!((report.imported, report.present, report.failed), (1, 2, 0), "{:?}", report.failures);
-    assert!(app.get("/demo/image/upload/in/rocket.jpg").await.body == CHELSEA);
+    assert!(app.get("/demo/image/upload/in/rocket.png").await.body == CHELSEA);
 
     // Who does not know the bucket reads nothing of it.
     let blob = app.asset("in/chelsea").await.blob;
