@@ -20,6 +20,8 @@ pub mod pipeline_files;
 pub mod probe;
 pub mod search;
 pub mod service;
+mod signals;
 pub mod storage;
+mod stores;
 mod tidying;
 pub mod upkeep;

@@ -3,6 +3,7 @@
 pub mod announce;
 pub mod batch;
 pub mod clock;
+pub mod copy;
 pub mod eager;
 pub mod events;
 pub mod explicit;
@@ -13,6 +14,7 @@ pub mod queue;
 pub mod webhook;
 pub mod worker;
 
+pub use crate::catalog::library::COPY_JOB as COPY;
 use crate::domain::JobKind;
 
 /// Eager pictures of one asset.

@@ -26,7 +26,7 @@ use crate::domain::{
 use crate::fetch::{FetchError, RemoteClient};
 use crate::jobs::announce::Occasion;
 use crate::jobs::{eager, events};
-use crate::storage::{BlobStore, StorageError};
+use crate::storage::{BlobStore, BlobWriter, Reference, StorageError};
 use md5::{Digest, Md5};
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -309,6 +309,13 @@ impl UploadService {
         self.parts.spool(cloud).await
     }
 
+    /// As [`UploadService::spool`], of a file whose bytes stay where they are.
+    pub async fn spool_in_place(&self, cloud: &CloudId, reference: &Reference) -> Result<Spool, UploadError> {
+        let parts = &self.parts;
+        let writer = parts.blobs.create_reference(cloud, reference).await.map_err(UploadError::Storage)?;
+        parts.spool_into(writer)
+    }
+
     /// Forgets parts of files that nobody completes; how many files there were.
     pub async fn expire_parts(&self, now: Timestamp) -> Result<u64, UploadError> {
         self.parts.expire_parts(now).await
@@ -340,10 +347,13 @@ impl Accepted {
 
 impl Parts {
     pub(super) async fn spool(&self, cloud: &CloudId) -> Result<Spool, UploadError> {
+        self.spool_into(self.blobs.create_for(cloud).await.map_err(UploadError::Storage)?)
+    }
+
+    fn spool_into(&self, writer: Box<dyn BlobWriter>) -> Result<Spool, UploadError> {
         let permit = Arc::clone(&self.slots)
             .try_acquire_owned()
             .map_err(|_| UploadError::Busy { retry_after: Duration::from_secs(2) })?;
-        let writer = self.blobs.create_for(cloud).await.map_err(UploadError::Storage)?;
         Ok(Spool::new(writer, self.settings.max_upload_bytes, permit))
     }
 
