@@ -6,9 +6,9 @@ use crate::catalog::library::Library;
 use crate::catalog::postgres::PostgresCatalog;
 use crate::catalog::sqlite::SqliteCatalog;
 use crate::catalog::{Catalog, CatalogError};
-use crate::config::{CatalogConfig, Config, ProfileChoice, RendererChoice, StorageConfig, secret_key};
+use crate::config::{CatalogConfig, Config, ProfileChoice, RendererChoice, secret_key};
 use crate::demo;
-use crate::domain::CloudName;
+use crate::domain::{CloudName, Timestamp};
 use crate::fetch::{RemoteClient, SetupError};
 use crate::font_files;
 use crate::http::serve::{ConnectionLimits, serve_with};
@@ -17,6 +17,7 @@ use crate::http::{HttpState, router};
 use crate::jobs::announce::Announcer;
 use crate::jobs::batch::BatchHandler;
 use crate::jobs::clock::Clock as JobClock;
+use crate::jobs::copy::{self, CopyCounts, CopyHandler};
 use crate::jobs::eager::EagerHandler;
 use crate::jobs::explicit::ExplicitHandler;
 use crate::jobs::handler::Handler;
@@ -27,7 +28,7 @@ use crate::jobs::queue::JobQueue;
 use crate::jobs::upload::UploadHandler;
 use crate::jobs::webhook::WebhookHandler;
 use crate::jobs::worker::{Lane, Worker, WorkerSettings};
-use crate::jobs::{EAGER, EAGER_BATCH, EXPLICIT, MAKE, UPLOAD, WEBHOOK};
+use crate::jobs::{COPY, EAGER, EAGER_BATCH, EXPLICIT, MAKE, UPLOAD, WEBHOOK};
 use crate::metrics::Metrics;
 use crate::pipeline_files::PipelineFiles;
 use crate::probe;
@@ -45,8 +46,11 @@ use crate::service::studio::{Studio, StudioLimits};
 use crate::service::turn::{self, Turns};
 use crate::service::upgrade::{Upgrades, default_effort};
 use crate::service::upload::{Changed, UploadService, UploadSettings};
-use crate::storage::{Backup, BlobStore, FsStore, MemoryStore, S3Store};
-use crate::tidying::{remove_unfinished, sweep};
+use crate::signals;
+use crate::storage::{Backup, BlobStore, GuardedStore, MemoryStore};
+pub use crate::stores::{Stores, open_backup, open_store, open_stores};
+use crate::tidying::{remove_unfinished, sweep, sweep_copies};
+use std::cmp::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tintype_render::Limits;
@@ -78,6 +82,8 @@ pub enum AppError {
     Catalog(#[from] CatalogError),
     #[error("storage: {0}")]
     Storage(#[from] crate::storage::StorageError),
+    #[error("the store of the copies (backup) is the store of the blobs itself, or lies in it")]
+    SameStore,
     #[error("renderer: {0}")]
     Renderer(String),
     #[error("scheduler: {0}")]
@@ -137,6 +143,9 @@ pub async fn open_records(config: &Config) -> Result<Records, AppError> {
         CatalogConfig::Sqlite(path) => Arc::new(SqliteCatalog::open(path, key).await?).into(),
         CatalogConfig::Postgres(url) => Arc::new(PostgresCatalog::open(url.expose(), key).await?).into(),
     };
+    if config.backup.is_some() {
+        records.library.keep_copies();
+    }
     bring_index_up_to_date(&records).await?;
     Ok(records)
 }
@@ -147,36 +156,25 @@ pub async fn open_catalog(config: &Config) -> Result<Arc<dyn Catalog>, AppError>
 }
 
 /// What assets are found by was written by other rules, or not at all, when this differs.
-const INDEX_REVISION: &str = "2";
+/// Programs of two revisions would undo each other's work: another one goes with a step of the schema that older programs do
+/// not work with.
+const INDEX_REVISION: u32 = 2;
 
 async fn bring_index_up_to_date(records: &Records) -> Result<(), AppError> {
     const NAME: &str = "index_revision";
-    if records.catalog.setting(NAME).await?.as_deref() != Some(INDEX_REVISION) {
-        let assets = records.library.reindex().await?;
-        tracing::info!(assets, "assets were indexed");
-        records.catalog.set_setting(NAME, INDEX_REVISION).await?;
+    let recorded = records.catalog.setting(NAME).await?.and_then(|text| text.parse::<u32>().ok());
+    match recorded.map(|recorded| recorded.cmp(&INDEX_REVISION)) {
+        Some(Ordering::Equal) => {}
+        Some(Ordering::Greater) => {
+            return Err(CatalogError::Schema("a newer program has indexed its assets by other rules".to_owned()).into());
+        }
+        Some(Ordering::Less) | None => {
+            let assets = records.library.reindex().await?;
+            tracing::info!(assets, "assets were indexed");
+            records.catalog.set_setting(NAME, &INDEX_REVISION.to_string()).await?;
+        }
     }
     Ok(())
-}
-
-/// Opens the store of blobs.
-pub async fn open_store(config: &Config) -> Result<Arc<dyn BlobStore>, AppError> {
-    open_blobs(&config.storage).await
-}
-
-/// Opens the second store, where the configuration names one.
-pub async fn open_backup(config: &Config) -> Result<Option<Arc<dyn BlobStore>>, AppError> {
-    match &config.backup {
-        Some(storage) => Ok(Some(open_blobs(storage).await?)),
-        None => Ok(None),
-    }
-}
-
-async fn open_blobs(storage: &StorageConfig) -> Result<Arc<dyn BlobStore>, AppError> {
-    Ok(match storage {
-        StorageConfig::Folder(path) => Arc::new(FsStore::open(path).await?),
-        StorageConfig::S3(options) => Arc::new(S3Store::open((**options).clone()).await?),
-    })
 }
 
 /// Time since the first call: the renderer has no clock of its own.
@@ -228,7 +226,8 @@ pub struct App {
     config: Config,
     catalog: Arc<dyn Catalog>,
     blobs: Arc<dyn BlobStore>,
-    backup: Option<Backup>,
+    /// The second store with what has become of copies, where there is one.
+    backup: Option<(Backup, Arc<CopyCounts>)>,
     scheduler: Arc<Scheduler>,
     deriver: Arc<Deriver>,
     upgrades: Arc<Upgrades>,
@@ -271,12 +270,9 @@ impl App {
         std::fs::create_dir_all(&config.data_dir)
             .map_err(|error| AppError::Demo(format!("cannot create {}: {error}", config.data_dir.display())))?;
         let records = open_records(&config).await?;
-        let blobs = open_store(&config).await?;
-        let copies = open_backup(&config).await?;
+        let stores = open_stores(&config).await?;
         let chosen = choose_renderer_of(&config)?;
-        let mut app = Self::assemble(config, records, blobs.clone(), chosen).await?;
-        app.backup = copies.map(|copies| Backup::new(blobs, copies));
-        Ok(app)
+        Self::assemble(config, records, stores, chosen).await
     }
 
     /// A server whose rows and blobs lie in memory and end with it. It renders on the CPU: nothing is looked for or
@@ -284,31 +280,45 @@ impl App {
     pub async fn in_memory(config: Config) -> Result<App, AppError> {
         let records = Records::from(Arc::new(SqliteCatalog::in_memory().await?));
         let chosen = Choice::cpu_only("cpu: nothing else is looked for in memory");
-        Self::assemble(config, records, Arc::new(MemoryStore::new()), chosen).await
+        let blobs: Arc<dyn BlobStore> = Arc::new(MemoryStore::new());
+        Self::assemble(config, records, blobs, chosen).await
     }
 
     /// Joins given stores and a given renderer.
     pub async fn assemble(
         config: Config,
         records: Records,
-        blobs: Arc<dyn BlobStore>,
+        stores: impl Into<Stores>,
         chosen: Choice,
     ) -> Result<App, AppError> {
         let outside =
             Outside { notifier: Arc::new(RemoteClient::new(config.remote.fetch_settings()?)?), ..Outside::default() };
-        Self::assemble_with(config, records, blobs, chosen, outside).await
+        Self::assemble_with(config, records, stores, chosen, outside).await
     }
 
     /// As [`App::assemble`], with another outside.
     pub async fn assemble_with(
         config: Config,
         records: Records,
-        blobs: Arc<dyn BlobStore>,
+        stores: impl Into<Stores>,
         chosen: Choice,
         outside: Outside,
     ) -> Result<App, AppError> {
+        let Stores { blobs, copies } = stores.into();
         let Records { catalog, library } = records;
         let queue = JobQueue::new(library.clone(), outside.clock.clone());
+        let guarded = GuardedStore::new(blobs, copies);
+        let faults = guarded.counts().clone();
+        let backup = guarded.backup().map(|backup| (backup, Arc::new(CopyCounts::default())));
+        if backup.is_some() {
+            library.keep_copies();
+            let queue = queue.clone();
+            guarded.on_fault(Box::new(move |blob| {
+                let (queue, blob) = (queue.clone(), blob.clone());
+                tokio::spawn(async move { copy::bring_back(&queue, &blob).await });
+            }));
+        }
+        let blobs: Arc<dyn BlobStore> = Arc::new(guarded);
         let announcer = Announcer::new(catalog.clone(), queue.clone());
         let limits = limits(&config);
         let detector = FaceDetector::new().map_err(|error| AppError::Renderer(error.to_string()))?;
@@ -423,7 +433,7 @@ impl App {
         let mapped = Mapped::new(library.clone(), uploads.clone());
         let job_metrics = Arc::new(JobMetrics::new(outside.clock));
         let settings = WorkerSettings { lease: config.jobs.lease, ..WorkerSettings::default() };
-        let lanes = lanes(&config, &catalog, &library, &uploads, &outside.notifier);
+        let lanes = lanes(&config, &catalog, &library, &uploads, &outside.notifier, &backup);
         let worker = Arc::new(Worker::new(queue, lanes, settings, job_metrics.clone()));
         let renderer = chosen.reason.clone();
         let state = HttpState {
@@ -431,7 +441,7 @@ impl App {
             library,
             rate: Arc::default(),
             signature_policy,
-            deliver: Arc::new(delivery.with_mapped(mapped)),
+            deliver: Arc::new(delivery.with_mapped(mapped).with_faults(faults.clone())),
             metrics: Arc::new(Metrics {
                 scheduler: scheduler.clone(),
                 cache,
@@ -439,6 +449,8 @@ impl App {
                 keeper: keeper.clone(),
                 jobs: job_metrics,
                 upgrades: upgrades.clone(),
+                faults,
+                copies: backup.as_ref().map(|(_, counts)| counts.clone()),
                 renderer: renderer.clone(),
             }),
             request_timeout: config.http.request_timeout,
@@ -447,7 +459,7 @@ impl App {
             config,
             catalog,
             blobs,
-            backup: None,
+            backup,
             scheduler,
             deriver,
             upgrades,
@@ -483,7 +495,19 @@ impl App {
 
     /// The second store, where there is one.
     pub fn backup(&self) -> Option<&Backup> {
-        self.backup.as_ref()
+        self.backup.as_ref().map(|(backup, _)| backup)
+    }
+
+    /// What has become of copies in this process, where there is a second store.
+    pub fn copy_counts(&self) -> Option<&CopyCounts> {
+        self.backup.as_ref().map(|(_, counts)| &**counts)
+    }
+
+    /// Deletes copies of originals that were deleted so long ago by then, as a running server does now and then, and gives
+    /// how many there were.
+    pub async fn remove_old_copies(&self, now: Timestamp) -> Result<u64, String> {
+        let Some((backup, counts)) = &self.backup else { return Ok(0) };
+        copy::remove_old(self.state.library.library(), backup, counts, self.config.backup_grace, now).await
     }
 
     /// The records of the server.
@@ -503,6 +527,7 @@ impl App {
             None => None,
             Some((certificate, key)) => Some(Arc::new(Certificate::open(certificate, key)?)),
         };
+        tokio::spawn(signals::outlive_hangups(certificate.is_some()));
         let address = self.config.http.listen;
         let listener = TcpListener::bind(address).await.map_err(|error| AppError::Listen { address, error })?;
         let found = demo::find_or_create(self.catalog.as_ref()).await?;
@@ -514,13 +539,13 @@ impl App {
         }
         println!("renderer: {}", self.renderer);
         println!("catalog: {}, data in {}", self.catalog.kind(), self.config.data_dir.display());
-        match &self.backup {
+        match self.backup() {
             Some(backup) => println!("blobs: {}, copies: {}", self.blobs.kind(), backup.copies().kind()),
             None => println!("blobs: {}", self.blobs.kind()),
         }
         let scheme = if certificate.is_some() { "https" } else { "http" };
         println!("listening on {scheme}://{address}");
-        self.serve_on(listener, certificate, stop_signal()).await
+        self.serve_on(listener, certificate, signals::stop()).await
     }
 
     /// Serves a listener and runs jobs until `stop` is done, then finishes what was begun.
@@ -543,7 +568,11 @@ impl App {
             self.deriver.clone(),
             self.keeper.clone(),
         ));
-        let copies = self.backup.as_ref().map(|backup| backup.copies().clone());
+        let old_copies = self.backup.clone().map(|(backup, counts)| {
+            let (library, grace) = (self.state.library.library().clone(), self.config.backup_grace);
+            tokio::spawn(sweep_copies(library, backup, counts, grace))
+        });
+        let copies = self.backup().map(|backup| backup.copies().clone());
         let tidier = tokio::spawn(remove_unfinished(
             std::iter::once(self.blobs.clone()).chain(copies).collect(),
             self.uploads.clone(),
@@ -562,6 +591,9 @@ impl App {
         self.deriver.settle().await;
         sweeper.abort();
         tidier.abort();
+        if let Some(old_copies) = old_copies {
+            old_copies.abort();
+        }
         if let Some(watcher) = watcher {
             watcher.abort();
         }
@@ -576,6 +608,7 @@ impl App {
 impl App {
     /// Runs jobs, and serves nothing, until the process is told to stop.
     pub async fn run_worker(self) -> Result<(), AppError> {
+        tokio::spawn(signals::outlive_hangups(false));
         println!("renderer: {}", self.renderer);
         println!("catalog: {}, data in {}", self.catalog.kind(), self.config.data_dir.display());
         println!("working");
@@ -584,7 +617,7 @@ impl App {
         let jobs = self.worker.run(stopped);
         tokio::pin!(jobs);
         tokio::select! {
-            () = stop_signal() => {
+            () = signals::stop() => {
                 tracing::info!("stopping");
                 stop.send_replace(true);
                 jobs.await;
@@ -602,6 +635,8 @@ impl App {
 const N_WEBHOOKS: usize = 16;
 /// Batches that run at once.
 const N_BATCHES: usize = 2;
+/// Originals that are copied at once.
+const N_COPIES: usize = 4;
 
 /// What a worker does: renderings, calls to other servers and batches do not wait for each other.
 fn lanes(
@@ -610,6 +645,7 @@ fn lanes(
     library: &LibraryService,
     uploads: &UploadService,
     notifier: &Arc<dyn Notifier>,
+    backup: &Option<(Backup, Arc<CopyCounts>)>,
 ) -> Vec<Lane> {
     let workers = config.jobs.workers;
     if workers == 0 {
@@ -623,31 +659,16 @@ fn lanes(
     let webhook = WebhookHandler::new(catalog.clone(), notifier.clone());
     // Two assets for each thread keep it busy while others are read and written.
     let batch = BatchHandler::new(library.clone(), config.render.threads.saturating_mul(2));
-    vec![
+    let mut lanes = vec![
         lane(workers, vec![(EAGER, Arc::new(eager)), (EXPLICIT, Arc::new(explicit)), (MAKE, Arc::new(make))]),
         // Files of others are not waited for by renderings.
         lane(workers, vec![(UPLOAD, Arc::new(upload))]),
         lane(N_WEBHOOKS, vec![(WEBHOOK, Arc::new(webhook))]),
         lane(N_BATCHES, vec![(EAGER_BATCH, Arc::new(batch))]),
-    ]
-}
-
-/// Done when the process is asked to stop.
-pub(crate) async fn stop_signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let wait = |kind: SignalKind| async move {
-        match signal(kind) {
-            Ok(mut stream) => {
-                stream.recv().await;
-            }
-            Err(error) => {
-                tracing::warn!(error = %error, "a signal cannot be caught");
-                std::future::pending::<()>().await;
-            }
-        }
-    };
-    tokio::select! {
-        () = wait(SignalKind::terminate()) => {}
-        () = wait(SignalKind::interrupt()) => {}
-    }
+    ];
+    // A process without the second store leaves copies to those that have it.
+    lanes.extend(
+        backup.clone().map(|(backup, counts)| lane(N_COPIES, vec![(COPY, Arc::new(CopyHandler::new(backup, counts)))])),
+    );
+    lanes
 }

@@ -17,6 +17,7 @@ use crate::app::{self, App, AppError};
 use crate::config::{Config, LogConfig, LogFormat, table};
 use crate::heap;
 use crate::probe;
+use crate::storage::BlobStore;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -248,6 +249,21 @@ fn start_log(config: &LogConfig) -> Result<(), String> {
     Ok(())
 }
 
+/// Writes to a store, reads nothing, and leaves nothing; gives what is to be said of it.
+async fn try_store(config: &Config, store: &dyn BlobStore) -> Result<String, String> {
+    let catalog = app::open_catalog(config).await.map_err(|error| error.to_string())?;
+    let clouds = catalog.clouds().await.map_err(|error| error.to_string())?;
+    // A store may keep every cloud in a place of its own.
+    let Some(cloud) = clouds.first() else {
+        return Ok(format!("{}, readable; there is no cloud yet to write for", store.kind()));
+    };
+    let mut writer = store.create_for(&cloud.id).await.map_err(|error| error.to_string())?;
+    writer.write(bytes::Bytes::from_static(b"doctor")).await.map_err(|error| error.to_string())?;
+    let key = writer.commit().await.map_err(|error| error.to_string())?;
+    store.delete(&key).await.map_err(|error| error.to_string())?;
+    Ok(format!("{}, writable", store.kind()))
+}
+
 /// Lists adapters, the choice, codecs and stores; fails when something that `serve` needs does not work.
 fn doctor(flags: &ArgMatches) -> Result<(), String> {
     let config = load(flags)?;
@@ -266,21 +282,13 @@ fn doctor(flags: &ArgMatches) -> Result<(), String> {
         };
         let store = async {
             let store = app::open_store(&config).await.map_err(|error| error.to_string())?;
-            let catalog = app::open_catalog(&config).await.map_err(|error| error.to_string())?;
-            let clouds = catalog.clouds().await.map_err(|error| error.to_string())?;
-            // A store may keep every cloud in a place of its own.
-            let Some(cloud) = clouds.first() else {
-                return Ok(format!("{}, readable; there is no cloud yet to write for", store.kind()));
-            };
-            let mut writer = store.create_for(&cloud.id).await.map_err(|error| error.to_string())?;
-            writer.write(bytes::Bytes::from_static(b"doctor")).await.map_err(|error| error.to_string())?;
-            let key = writer.commit().await.map_err(|error| error.to_string())?;
-            store.delete(&key).await.map_err(|error| error.to_string())?;
-            Ok::<_, String>(format!("{}, writable", store.kind()))
+            try_store(&config, &*store).await
         };
         let backup = async {
-            let copies = app::open_backup(&config).await.map_err(|error| error.to_string())?;
-            Ok::<_, String>(copies.map_or_else(|| "none".to_owned(), |copies| copies.kind().to_owned()))
+            match app::open_stores(&config).await.map_err(|error| error.to_string())?.copies {
+                Some(copies) => try_store(&config, &*copies).await,
+                None => Ok("none".to_owned()),
+            }
         };
         [("catalog", catalog.await), ("blobs", store.await), ("backup", backup.await)]
     });

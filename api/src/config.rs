@@ -10,6 +10,7 @@ pub mod storage;
 pub mod table;
 
 use crate::domain::Secret;
+use crate::storage::s3::S3Options;
 use machine::Machine;
 use remote::RemoteConfig;
 use source::{Setting, Settings};
@@ -145,6 +146,12 @@ pub struct Config {
     pub storage: StorageConfig,
     /// Where copies of blobs are kept.
     pub backup: Option<StorageConfig>,
+    /// Where blobs lie that were written before the bucket was changed.
+    pub former: Option<S3Options>,
+    /// Buckets whose objects may be assets without being copied.
+    pub external: Vec<S3Options>,
+    /// How long copies of deleted originals are kept.
+    pub backup_grace: Duration,
     pub secret_key_file: PathBuf,
     /// Cloud that addresses without a cloud name mean.
     pub default_cloud: Option<String>,
@@ -191,10 +198,14 @@ impl Config {
         let data_dir = PathBuf::from(settings.text("data_dir"));
         let listen: SocketAddr = settings.parse("listen", "an address such as 127.0.0.1:8080")?;
         let max_upload_bytes = settings.parse("max_upload_bytes", "a number of bytes")?;
+        let storage = storage::storage(&settings, &data_dir)?;
         let config = Config {
             catalog: catalog(&settings, &data_dir)?,
-            storage: storage::storage(&settings, &data_dir)?,
-            backup: storage::backup(&settings)?,
+            former: storage::former(&settings, &storage)?,
+            external: storage::external(&settings)?,
+            storage,
+            backup: storage::backup(&settings, &data_dir)?,
+            backup_grace: storage::grace(&settings)?,
             secret_key_file: match settings.text("secret_key_file") {
                 "" => data_dir.join("secret.key"),
                 path => PathBuf::from(path),

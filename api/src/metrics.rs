@@ -2,10 +2,12 @@
 
 use crate::config::budget::MemoryBudget;
 use crate::http::MetricsText;
+use crate::jobs::copy::CopyCounts;
 use crate::jobs::metrics::JobMetrics;
 use crate::service::deliver::DeliveryCache;
 use crate::service::keep::DerivedKeeper;
 use crate::service::upgrade::Upgrades;
+use crate::storage::{Fault, FaultCounts};
 use std::sync::Arc;
 use tintype_scheduler::Scheduler;
 
@@ -17,6 +19,9 @@ pub(crate) struct Metrics {
     pub jobs: Arc<JobMetrics>,
     pub upgrades: Arc<Upgrades>,
     pub memory: MemoryBudget,
+    pub faults: Arc<FaultCounts>,
+    /// Where there is a second store.
+    pub copies: Option<Arc<CopyCounts>>,
     pub renderer: String,
 }
 
@@ -42,6 +47,17 @@ impl MetricsText for Metrics {
             "# HELP tintype_derived_evicted_total Derived pictures that were removed because there were too many.\n";
         text += "# TYPE tintype_derived_evicted_total counter\n";
         text += &format!("tintype_derived_evicted_total {}\n", self.keeper.evicted());
+        text += "# HELP tintype_original_faults_total Originals that the storage could not give as they were stored, and whether a copy answered.\n";
+        text += "# TYPE tintype_original_faults_total counter\n";
+        for fault in Fault::ALL {
+            let (mended, lost) = self.faults.of(fault);
+            let fault = fault.as_str();
+            text += &format!("tintype_original_faults_total{{fault=\"{fault}\",answered=\"copy\"}} {mended}\n");
+            text += &format!("tintype_original_faults_total{{fault=\"{fault}\",answered=\"error\"}} {lost}\n");
+        }
+        if let Some(copies) = &self.copies {
+            text += &copies.render();
+        }
         let counts = self.upgrades.counts();
         text += "# HELP tintype_provisional_answers_total Automatic formats that were answered in the next best one.\n";
         text += "# TYPE tintype_provisional_answers_total counter\n";

@@ -1,13 +1,14 @@
 //! What a server does now and then so that nothing grows for ever.
 
-use crate::catalog::Catalog;
 use crate::catalog::library::Library;
+use crate::catalog::{Catalog, CatalogError};
 use crate::domain::Timestamp;
 use crate::heap;
+use crate::jobs::copy::{self, CopyCounts};
 use crate::service::derive::Deriver;
 use crate::service::keep::DerivedKeeper;
 use crate::service::upload::UploadService;
-use crate::storage::BlobStore;
+use crate::storage::{Backup, BlobStore};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,11 +38,29 @@ pub(crate) async fn sweep(
             Ok(_) => {}
             Err(error) => tracing::warn!(error = %error, "the garbage list could not be read"),
         }
+        if let Err(error @ CatalogError::Schema(_)) = catalog.ping().await {
+            tracing::error!(%error, "this server was left behind");
+        }
         if let Err(error) = library.forget_renderings().await {
             tracing::warn!(%error, "old claims of renderings stay");
         }
+        if let Err(error) = library.fold_changes().await {
+            tracing::warn!(%error, "notes of changes were not folded");
+        }
         tintype_render::pool::trim();
         heap::trim();
+        tokio::time::sleep(SWEEP_EVERY).await;
+    }
+}
+
+/// Deletes copies of originals that were deleted long enough ago.
+pub(crate) async fn sweep_copies(library: Library, backup: Backup, counts: Arc<CopyCounts>, grace: Duration) {
+    loop {
+        match copy::remove_old(&library, &backup, &counts, grace, Timestamp::now()).await {
+            Ok(0) => {}
+            Ok(count) => tracing::info!(count, "copies of deleted originals were deleted"),
+            Err(error) => tracing::warn!(error, "copies of deleted originals could not be deleted yet"),
+        }
         tokio::time::sleep(SWEEP_EVERY).await;
     }
 }

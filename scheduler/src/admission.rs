@@ -48,6 +48,13 @@ pub(crate) struct Occupancy {
     pub waiting: PerLane<usize>,
 }
 
+/// What a lane could still take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Room {
+    pub free: usize,
+    pub places: usize,
+}
+
 /// The queue in front of everything that costs memory.
 ///
 /// A permit is one slot and so many bytes, taken together, so that no work holds the one while it waits for the other. Each
@@ -144,10 +151,12 @@ impl Admission {
         }
     }
 
-    /// Whether the queue of a lane has as many entries as it may.
-    pub fn is_full(&self, lane: Lane) -> bool {
+    /// Slots that a work of the lane would get without waiting, as far as their number goes, and places in its queue.
+    pub fn room(&self, lane: Lane) -> Room {
         let state = self.shared.state.lock();
-        !state.queues[lane].is_empty() && state.queues[lane].len() >= self.shared.limits.max_waiting[lane]
+        let n_waiting = state.queues[lane].len();
+        let free = if n_waiting == 0 { self.shared.limits.max_jobs.saturating_sub(state.total().jobs) } else { 0 };
+        Room { free, places: self.shared.limits.max_waiting[lane].saturating_sub(n_waiting) }
     }
 
     pub fn occupancy(&self) -> Occupancy {

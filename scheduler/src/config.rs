@@ -12,7 +12,7 @@ const MAX_THREADS: usize = 1024;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// Threads that decode, encode and run the CPU backend for interactive works; as many again do so for eager ones, with
-    /// the lowest priority.
+    /// what they leave of the machine.
     pub n_threads: usize,
     /// Works that hold a permit at once.
     pub max_in_flight: usize,

@@ -32,10 +32,19 @@ impl Pace {
         let rounds = (n_ahead as u64).saturating_add(1).div_ceil(self.n_threads);
         Duration::from_nanos(self.mean_ns[lane].load(Relaxed).saturating_mul(rounds))
     }
+
+    /// How many works may be ahead of one that is expected to be done within `wait`; `None` while nothing is known.
+    pub fn most_ahead(&self, lane: Lane, wait: Duration) -> Option<usize> {
+        let mean_ns = u128::from(self.mean_ns[lane].load(Relaxed));
+        let rounds = wait.as_nanos().checked_div(mean_ns)?;
+        let works = rounds.saturating_mul(u128::from(self.n_threads)).saturating_sub(1);
+        Some(usize::try_from(works).unwrap_or(usize::MAX))
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]
@@ -46,6 +55,20 @@ mod tests {
         assert_eq!(pace.expected(Lane::Interactive, 0), Duration::from_millis(100));
         assert_eq!(pace.expected(Lane::Interactive, 9), Duration::from_millis(500));
         assert_eq!(pace.expected(Lane::Eager, 9), Duration::ZERO);
+    }
+
+    #[test]
+    fn the_most_that_may_be_ahead_is_what_still_ends_in_time() {
+        let (pace, wait) = (Pace::new(2), Duration::from_millis(500));
+        assert_eq!(pace.most_ahead(Lane::Interactive, wait), None);
+        for took in [100, 70, 499, 501] {
+            let pace = Pace::new(2);
+            pace.worked(Lane::Interactive, Duration::from_millis(took));
+            let most = pace.most_ahead(Lane::Interactive, wait).unwrap();
+            let in_time = |n_ahead| pace.expected(Lane::Interactive, n_ahead) <= wait;
+            assert!(!in_time(most + 1), "{took}");
+            assert_eq!(in_time(most), took <= 500, "{took}");
+        }
     }
 
     #[test]

@@ -183,10 +183,22 @@ impl Scheduler {
         }
     }
 
-    /// Whether an interactive work that has to be rendered would be refused now. What only joins another is never refused.
-    pub fn is_full(&self) -> bool {
+    /// How many interactive works that have to be rendered would be taken now; what only joins another always is.
+    pub fn room(&self) -> usize {
         let shared = &self.shared;
-        shared.admission.is_full(Lane::Interactive) || shared.is_too_long()
+        let room = shared.admission.room(Lane::Interactive);
+        let ahead = {
+            let now = shared.admission.occupancy();
+            now.running.interactive + now.waiting.interactive
+        };
+        let most_ahead = shared.engine.pace().most_ahead(Lane::Interactive, shared.max_wait);
+        let in_time = most_ahead.map_or(usize::MAX, |most| most.saturating_sub(ahead));
+        room.free.saturating_add(room.places.min(in_time))
+    }
+
+    /// Counts an interactive work as Busy that was refused by somebody who saw that there was no [`Self::room`].
+    pub fn count_refused(&self) {
+        self.shared.metrics.outcome(Lane::Interactive, Outcome::Busy);
     }
 
     /// The counters now.

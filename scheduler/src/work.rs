@@ -82,6 +82,12 @@ pub enum SourceError {
     /// There is no such picture.
     #[error("source is missing: {0}")]
     Missing(String),
+    /// It is there, with other bytes than were stored.
+    #[error("source is damaged: {0}")]
+    Damaged(String),
+    /// The store does not answer now.
+    #[error("source cannot be read now: {0}")]
+    Unavailable(String),
     /// The store failed.
     #[error("source could not be read: {0}")]
     Failed(String),

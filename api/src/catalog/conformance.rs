@@ -3,6 +3,7 @@
 
 mod assets;
 mod clouds;
+mod copies;
 mod derived;
 mod epochs;
 mod eviction;
@@ -47,6 +48,7 @@ where
     inventory::run(&*catalog, &library).await;
     export::run(&*catalog, &library).await;
     epochs::run(&*catalog, &library).await;
+    copies::run(&*catalog, &library).await;
 }
 
 /// A point in time that both catalogs must keep to the microsecond.

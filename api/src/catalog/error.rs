@@ -22,6 +22,9 @@ pub enum CatalogError {
     /// The encryption key is not the one that this catalog's secrets were written with.
     #[error("the encryption key does not belong to this catalog: {0}")]
     WrongKey(String),
+    /// The schema is not one that this program works with.
+    #[error("the schema of the catalog does not fit this program: {0}")]
+    Schema(String),
     #[error("the catalog failed to {operation}: {detail}")]
     Internal { operation: &'static str, detail: String },
 }

@@ -22,6 +22,7 @@ use crate::domain::{
 };
 
 pub use error::CatalogError;
+pub use migration::Migration;
 
 /// Result of a catalog query.
 pub type Result<T> = std::result::Result<T, CatalogError>;
@@ -161,7 +162,8 @@ pub trait Catalog: Send + Sync {
     async fn setting(&self, name: &str) -> Result<Option<String>>;
     async fn set_setting(&self, name: &str, value: &str) -> Result<()>;
 
-    /// Answers when the database does: for readiness checks.
+    /// Answers when the database does, and its schema still is one that this program works with: for readiness checks.
+    /// [`CatalogError::Schema`] where a newer program has left this one behind.
     async fn ping(&self) -> Result<()>;
     /// Name of the kind of database, for logs and reports: `sqlite`, `postgres`.
     fn kind(&self) -> &'static str;

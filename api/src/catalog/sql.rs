@@ -33,9 +33,34 @@ impl Dialect {
     }
 }
 
+/// What other processes listen to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Channel {
+    /// There is a job.
+    Jobs,
+    /// Something changed that they may keep in memory.
+    Changes,
+}
+
+impl Channel {
+    pub fn name(self) -> &'static str {
+        match self {
+            Channel::Jobs => "tintype_jobs",
+            Channel::Changes => "tintype_changes",
+        }
+    }
+}
+
 /// One transaction.
 pub(super) trait Sql: Send {
     fn dialect(&self) -> Dialect;
+
+    /// Has other processes told when the transaction is committed, where the database tells anybody anything. Changes of
+    /// what they keep in memory are told without it.
+    fn tell(&mut self, channel: Channel);
+
+    /// Whether a second store gets copies of originals.
+    fn keeps_copies(&self) -> bool;
 
     /// The rows that answer a statement. Its text is one of a small number, for it stays prepared.
     fn query<'a>(&'a mut self, sql: &'a str, values: &'a [Value]) -> BoxFuture<'a, Result<Vec<Record>>>;

@@ -2,9 +2,10 @@
 
 use super::verify::sentence;
 use super::{configured, load, print, runtime, start_log};
-use crate::app::{open_records, open_store};
+use crate::app::{Stores, open_records, open_store, open_stores};
 use crate::catalog;
 use crate::config::{Config, secret_key};
+use crate::storage::GuardedStore;
 use crate::upkeep::{
     BackupOptions, BackupReport, Finding, Manifest, RestoreOptions, RestoreReport, back_up, choose,
     restore as bring_back,
@@ -91,8 +92,10 @@ pub(super) fn backup(flags: &ArgMatches) -> Result<(), String> {
     let options = BackupOptions { concurrency: at_once(flags), keep };
     let report: BackupReport = runtime()?.block_on(async {
         let records = open_records(&config).await.map_err(|error| error.to_string())?;
-        let blobs = open_store(&config).await.map_err(|error| error.to_string())?;
-        back_up(&*records.catalog, &records.library, &*blobs, &folder, options, &mut teller(json))
+        let Stores { blobs, copies } = open_stores(&config).await.map_err(|error| error.to_string())?;
+        // What the first store has lost may be in the second.
+        let blobs = GuardedStore::new(blobs, copies);
+        back_up(&*records.catalog, &records.library, &blobs, &folder, options, &mut teller(json))
             .await
             .map_err(|error| error.to_string())
     })?;

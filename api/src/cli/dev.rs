@@ -1,11 +1,12 @@
 //! `tintype dev`: a server in memory for other people's tests. It needs no set-up, and nothing of it is left.
 
 use super::runtime;
-use crate::app::{App, AppError, stop_signal};
+use crate::app::{App, AppError};
 use crate::config::{Config, LogConfig, LogFormat};
 use crate::demo::{self, Demo};
 use crate::domain::{ApiKey, Cloud, CloudName, Secret};
 use crate::heap;
+use crate::signals;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -129,7 +130,7 @@ async fn serve(app: App, listener: TcpListener, demo: &Demo, base: &str) -> Resu
         println!("{name}={value}");
     }
     println!("ready: {base} (in memory: everything is forgotten at the end)");
-    app.serve_on(listener, None, stop_signal()).await.map_err(|error| error.to_string())?;
+    app.serve_on(listener, None, signals::stop()).await.map_err(|error| error.to_string())?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -157,7 +158,7 @@ async fn serve_command(
         tokio::select! {
             status = child.wait() => Ok(status.map_err(|error| error.to_string())?.code()),
             // The command is of the same process group, so that the terminal's signal has reached it too.
-            () = stop_signal() => Ok(None),
+            () = signals::stop() => Ok(None),
         }
     };
     let status: Result<Option<i32>, String> = status.await;

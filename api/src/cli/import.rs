@@ -2,13 +2,14 @@
 
 use super::jobs::find_cloud;
 use super::{configured, load, print, runtime, start_log};
-use crate::app::{App, Records, stop_signal};
+use crate::app::{App, Records};
 use crate::config::{Config, StorageConfig};
 use crate::domain::Secret;
 use crate::fetch::RemoteClient;
 use crate::import::{self, Account, Definitions, Importer, Items, Options, Progress, Report, copy_definitions};
 use crate::service::access::Caller;
 use crate::service::library::FolderMode;
+use crate::signals;
 use crate::storage::s3::{Bucket, Checksums, S3Options, Timing};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use std::path::{Path, PathBuf};
@@ -67,9 +68,12 @@ pub(super) fn command() -> Command {
                 .arg(prefix()),
         ))
         .subcommand(common(
-            configured("bucket", "Import the objects of an S3 bucket by copying them; public ids are their names")
+            configured("bucket", "Import the objects of an S3 bucket, copied or in place; public ids are their names")
                 .arg(Arg::new("address").required(true).value_name("s3://BUCKET/PREFIX").help("Which objects"))
                 .arg(prefix())
+                .arg(Arg::new("in-place").long("in-place").action(ArgAction::SetTrue).help(
+                    "Leave the bytes in the bucket, which must be among external_s3_buckets; they are never changed or deleted",
+                ))
                 .arg(
                     Arg::new("endpoint")
                         .long("endpoint")
@@ -124,7 +128,7 @@ pub(super) fn command() -> Command {
 /// Where an import comes from.
 enum Source {
     Folder(PathBuf, String),
-    Bucket(Box<S3Options>, String),
+    Bucket { options: Box<S3Options>, prefix: String, in_place: bool },
     Account { address: String, rate: u16, assets: bool, definitions: bool },
 }
 
@@ -143,7 +147,11 @@ pub(super) fn import(arguments: &ArgMatches) -> Result<(), String> {
             }
             Source::Folder(path, word("prefix"))
         }
-        "bucket" => Source::Bucket(Box::new(bucket(flags, &config)?), word("prefix")),
+        "bucket" => Source::Bucket {
+            options: Box::new(bucket(flags, &config)?),
+            prefix: word("prefix"),
+            in_place: flags.get_flag("in-place"),
+        },
         _ => {
             let only = word("only");
             Source::Account {
@@ -174,6 +182,13 @@ fn bucket(flags: &ArgMatches, config: &Config) -> Result<S3Options, String> {
         return Err("the bucket must be given as s3://BUCKET/PREFIX".to_owned());
     }
     let (bucket, prefix) = (bucket.to_owned(), prefix.to_owned());
+    if flags.get_flag("in-place") {
+        let configured = config.external.iter().find(|options| options.bucket == bucket).cloned();
+        let configured = configured.ok_or_else(|| {
+            format!("{bucket} is not among external_s3_buckets, which every server must know whose assets stay there")
+        })?;
+        return Ok(S3Options { prefix, ..configured });
+    }
     let endpoint = word("endpoint");
     match (word("access-key-id"), &config.storage) {
         (Some(access_key_id), _) => Ok(S3Options {
@@ -215,7 +230,9 @@ async fn run(
     let importer = Importer { uploads: app.uploads().clone(), library, remote: remote.clone(), caller };
     let (items, definitions): (Option<Items>, _) = match source {
         Source::Folder(path, prefix) => (Some(import::files(&path, &prefix, dynamic)), None),
-        Source::Bucket(bucket, prefix) => (Some(import::objects(Bucket::new(*bucket), &prefix, dynamic)), None),
+        Source::Bucket { options, prefix, in_place } => {
+            (Some(import::objects(Bucket::new(*options), &prefix, dynamic, in_place)), None)
+        }
         Source::Account { address, rate, assets, definitions } => {
             let apart = Duration::from_secs(1) / u32::from(rate.max(1));
             let account = Account::new(remote, &address, apart, LIMIT_PAUSE).map_err(|error| error.to_string())?;
@@ -244,7 +261,7 @@ async fn run(
 /// Runs the import and shows how far it is.
 async fn watched(importer: &Importer, items: Items, options: Options) -> Report {
     let (progress, started) = (Progress::default(), Instant::now());
-    let work = importer.run(items, options, &progress, stop_signal());
+    let work = importer.run(items, options, &progress, signals::stop());
     tokio::pin!(work);
     let mut ticks = tokio::time::interval(SHOW_EVERY);
     ticks.tick().await;

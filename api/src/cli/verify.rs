@@ -1,7 +1,7 @@
 //! `tintype verify`: rows and blobs against each other.
 
 use super::{configured, load, print, runtime, start_log};
-use crate::app::{open_records, open_store};
+use crate::app::{Records, open_records, open_stores};
 use crate::config::Config;
 use crate::upkeep::{Finding, Problem, Totals, Verifier, VerifyOptions};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
@@ -13,12 +13,16 @@ pub(super) fn command() -> Command {
         .long_about(
             "Compare the catalog with the stored files: rows whose file is lost or has another length, files that no row \
              names, and files that wait for their deletion. Nothing is changed without --repair or --drop-missing. Servers \
-             may go on running. Fails when an original or a kept version is lost or damaged.",
+             may go on running. With a second store (backup) also which originals and kept versions have no good copy there; \
+             --repair makes the missing copies, which a library that had no second store before needs once, and brings lost \
+             and damaged originals back from theirs. Fails when an original or a kept version is lost or damaged, or has no \
+             good copy.",
         )
         .arg(flag("deep", "Read every file and compare its MD5, not only its length"))
         .arg(flag(
             "repair",
-            "Delete files that no row names, and rows of derived pictures whose file is lost or damaged",
+            "Delete files that no row names, and rows of derived pictures whose file is lost or damaged; copy originals to \
+             the second store and back",
         ))
         .arg(flag(
             "drop-missing",
@@ -76,15 +80,25 @@ pub(super) fn verify(flags: &ArgMatches) -> Result<(), String> {
         0 if totals.too_many_orphans => {
             Err("most files have no row: is this the catalog of this storage? --all-orphans deletes them".to_owned())
         }
-        0 => Ok(()),
-        lost => Err(format!("{lost} originals or kept versions are lost or damaged")),
+        0 => match totals.copies.map_or(0, |copies| copies.lacking()) {
+            0 => Ok(()),
+            lacking => Err(format!("{lacking} originals or kept versions have no good copy; --repair makes them")),
+        },
+        lost => Err(match totals.restorable() {
+            0 => format!("{lost} originals or kept versions are lost or damaged"),
+            restorable => format!(
+                "{lost} originals or kept versions are lost or damaged; {restorable} of them have a good copy, and --repair \
+                 brings those back"
+            ),
+        }),
     }
 }
 
 async fn run(config: &Config, options: VerifyOptions, json: bool) -> Result<Totals, String> {
     let records = open_records(config).await.map_err(|error| error.to_string())?;
-    let blobs = open_store(config).await.map_err(|error| error.to_string())?;
-    let verifier = Verifier { catalog: records.catalog, library: records.library, blobs };
+    let stores = open_stores(config).await.map_err(|error| error.to_string())?;
+    let Records { catalog, library } = records;
+    let verifier = Verifier { catalog, library, blobs: stores.blobs, copies: stores.copies };
     let mut tell = |finding: Finding| {
         // A finding is made of texts and numbers, which always have a JSON form.
         print(&if json { serde_json::to_string(&finding).unwrap_or_default() } else { sentence(&finding) });
@@ -93,14 +107,21 @@ async fn run(config: &Config, options: VerifyOptions, json: bool) -> Result<Tota
 }
 
 pub(super) fn sentence(finding: &Finding) -> String {
-    let Finding { problem, of, cloud, name, blob, removed } = finding;
+    let Finding { problem, of, cloud, name, blob, removed, mended } = finding;
     let what = if name.is_empty() { format!("{of} {blob}") } else { format!("{of} {cloud}/{name} (blob {blob})") };
     let problem = match problem {
         Problem::Missing => "its file is lost".to_owned(),
         Problem::Damaged { reason } => format!("damaged: {reason}"),
         Problem::Orphan { bytes } => format!("no row names these {bytes} bytes"),
+        Problem::NoCopy => "it has no copy".to_owned(),
+        Problem::BadCopy { reason } => format!("its copy is damaged: {reason}"),
     };
-    format!("{what}: {problem}{}", if *removed { "; removed" } else { "" })
+    let done = match (*removed, *mended) {
+        (true, _) => "; removed",
+        (false, true) => "; mended",
+        (false, false) => "",
+    };
+    format!("{what}: {problem}{done}")
 }
 
 fn table(totals: &Totals) -> String {
@@ -127,5 +148,20 @@ fn table(totals: &Totals) -> String {
         totals.garbage,
         totals.garbage_removed
     );
+    if let Some(copies) = &totals.copies {
+        text += &format!(
+            "\n\n{} copies are stored, {} of them of deleted files. {} originals and kept versions had no copy and {} a \
+             damaged one, of which {} were copied now; {} were brought back from their copies. Of {} copies nothing is known; \
+             {} of them go like those of deleted files from now on.",
+            copies.blobs,
+            copies.of_deleted,
+            copies.missing,
+            copies.damaged,
+            copies.copied,
+            copies.restored,
+            copies.strays,
+            copies.strays_noted
+        );
+    }
     text
 }

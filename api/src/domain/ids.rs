@@ -76,12 +76,35 @@ impl BlobKey {
     /// Characters at the end of a key that tell its cloud: the first ones of the cloud's id.
     pub const CLOUD_LENGTH: usize = 12;
 
+    /// Before the cloud in a key of what is not bytes but a reference to bytes elsewhere. No other key of a cloud has it.
+    const REFERENCE: &str = "000000";
+
     /// A new key of a cloud. 80 bits of it are random.
     pub fn random_of(cloud: &CloudId) -> Self {
+        loop {
+            let key = Self::with_end(cloud, "");
+            if !key.is_reference() {
+                return key;
+            }
+        }
+    }
+
+    /// A new key of a cloud for a reference. 56 bits of it are random.
+    pub fn reference_of(cloud: &CloudId) -> Self {
+        Self::with_end(cloud, Self::REFERENCE)
+    }
+
+    fn with_end(cloud: &CloudId, mark: &str) -> Self {
         let Self(mut text) = Self::random();
-        text.truncate(Self::LENGTH - Self::CLOUD_LENGTH);
+        text.truncate(Self::LENGTH - Self::CLOUD_LENGTH - mark.len());
+        text.push_str(mark);
         text.extend(cloud.as_str().chars().take(Self::CLOUD_LENGTH));
         Self(text)
+    }
+
+    /// Whether the key is one of references. Of those that were made for no cloud one in 16 million is too.
+    pub fn is_reference(&self) -> bool {
+        self.0[..Self::LENGTH - Self::CLOUD_LENGTH].ends_with(Self::REFERENCE)
     }
 
     /// The part that tells the cloud: equal for all blobs of a cloud. Random in keys that were made for none.
@@ -113,6 +136,10 @@ mod tests {
         let (key, other) = (BlobKey::random_of(&cloud), BlobKey::random_of(&cloud));
         assert_eq!(BlobKey::new(key.as_str()).unwrap(), key);
         assert_eq!(key.cloud_part(), "0123456789ab");
+        let reference = BlobKey::reference_of(&cloud);
+        assert!(reference.is_reference() && !key.is_reference());
+        assert_eq!(reference.cloud_part(), "0123456789ab");
+        assert_eq!(BlobKey::new(reference.as_str()).unwrap(), reference);
         assert_ne!(key, other);
     }
 

@@ -50,6 +50,12 @@ impl HttpError {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "Internal server error")
     }
 
+    /// There is no room for what was to be stored.
+    fn full(detail: &dyn std::fmt::Display) -> Self {
+        tracing::error!(error = %detail, "a request failed because the storage is full");
+        Self::new(StatusCode::INSUFFICIENT_STORAGE, "The server has no room left for files.")
+    }
+
     /// Something that this server needs cannot be reached now.
     fn unavailable(detail: &dyn std::fmt::Display) -> Self {
         tracing::error!(error = %detail, "a request failed for now");
@@ -150,6 +156,7 @@ impl From<UploadError> for HttpError {
             UploadError::Catalog(CatalogError::Unavailable(_)) | UploadError::Storage(StorageError::Unavailable(_)) => {
                 Self::unavailable(&error)
             }
+            UploadError::Storage(StorageError::Full(_)) => Self::full(&error),
             UploadError::Picture(PictureError::Internal(_))
             | UploadError::Catalog(_)
             | UploadError::Storage(_)
@@ -177,6 +184,7 @@ impl From<ApiError> for HttpError {
             }
             ApiError::Catalog(error @ CatalogError::Unavailable(_)) => return Self::unavailable(&error),
             ApiError::Storage(error @ StorageError::Unavailable(_)) => return Self::unavailable(&error),
+            ApiError::Storage(error @ StorageError::Full(_)) => return Self::full(&error),
             ApiError::Catalog(error) => return Self::internal(&error),
             ApiError::Storage(error) => return Self::internal(&error),
             ApiError::Internal(detail) => return Self::internal(&detail),
@@ -219,6 +227,10 @@ impl From<DeliveryError> for HttpError {
             DeliveryError::Render(error) => render_error(&error),
             DeliveryError::Busy { retry_after } => Self::busy(StatusCode::SERVICE_UNAVAILABLE, retry_after),
             DeliveryError::Unavailable(detail) => Self::unavailable(&detail),
+            DeliveryError::Lost { ref detail, .. } => {
+                tracing::error!(error = %detail, "an original is lost or damaged");
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
+            }
             DeliveryError::Internal(detail) => Self::internal(&detail),
         }
     }

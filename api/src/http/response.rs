@@ -2,7 +2,7 @@
 
 use super::error::{HttpError, X_CLD_ERROR, header_text};
 use crate::service::deliver_types::{
-    CachePolicy, ContentFacts, DeliveryAnswer, DeliveryBody, FileFacts, StageTiming, VaryOn,
+    CachePolicy, ContentFacts, DeliveryAnswer, DeliveryBody, DeliveryError, FileFacts, StageTiming, VaryOn,
 };
 use axum::body::Body;
 use axum::http::header::{
@@ -107,11 +107,11 @@ pub async fn respond(answer: DeliveryAnswer, conditions: &Conditions) -> Respons
     }
     match open(answer.body, range).await {
         Ok(body) => build(status, headers, body),
-        Err(error) => HttpError::internal(&error).into_delivery_response(),
+        Err(error) => HttpError::from(error).into_delivery_response(),
     }
 }
 
-async fn open(body: DeliveryBody, range: Range<u64>) -> Result<Body, std::io::Error> {
+async fn open(body: DeliveryBody, range: Range<u64>) -> Result<Body, DeliveryError> {
     match body {
         DeliveryBody::Bytes(bytes) => {
             // The range was checked against the length of these very bytes, so it fits into memory.

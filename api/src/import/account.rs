@@ -255,6 +255,7 @@ impl Account {
         Ok(Item {
             filename: format!("{name}{extension}"),
             file: ItemFile::Address(address),
+            reference: None,
             resource_type: kind,
             delivery_type: delivery,
             public_id,

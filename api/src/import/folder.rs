@@ -82,5 +82,6 @@ fn item(root: &Path, path: PathBuf, bytes: u64, prefix: &str, dynamic: bool) -> 
         filename,
         bytes: Some(bytes),
         md5: None,
+        reference: None,
     })
 }

@@ -21,7 +21,7 @@ use crate::fetch::{ContentTypes, Failure as FetchFailure, FetchError, RemoteClie
 use crate::service::access::Caller;
 use crate::service::library::LibraryService;
 use crate::service::upload::{FileSource, UploadError, UploadRequest, UploadService};
-use crate::storage::BlobReader;
+use crate::storage::{BlobReader, Reference};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
@@ -67,6 +67,8 @@ pub struct Item {
     pub md5: Option<String>,
     /// Further parameters of the upload.
     pub params: Vec<(String, String)>,
+    /// Where the bytes stay that are not to be copied.
+    pub reference: Option<Reference>,
 }
 
 /// What cannot be imported, and why.
@@ -240,7 +242,11 @@ impl Importer {
     }
 
     async fn upload(&self, item: &Item) -> Result<u64, UploadError> {
-        let mut spool = self.uploads.spool(&self.caller.cloud.id).await?;
+        let cloud = &self.caller.cloud.id;
+        let mut spool = match &item.reference {
+            Some(reference) => self.uploads.spool_in_place(cloud, reference).await?,
+            None => self.uploads.spool(cloud).await?,
+        };
         let unreadable = |error: &dyn std::fmt::Display| UploadError::Internal(format!("it cannot be read: {error}"));
         match &item.file {
             ItemFile::Path(path) => {

@@ -36,7 +36,10 @@ pub struct EagerJob {
 /// Whether a later attempt may end otherwise.
 pub(super) fn may_pass(error: &DeliveryError) -> bool {
     match error {
-        DeliveryError::Busy { .. } | DeliveryError::Unavailable(_) | DeliveryError::Internal(_) => true,
+        DeliveryError::Busy { .. }
+        | DeliveryError::Unavailable(_)
+        | DeliveryError::Lost { .. }
+        | DeliveryError::Internal(_) => true,
         DeliveryError::Render(error) => error.is_internal(),
         _ => false,
     }

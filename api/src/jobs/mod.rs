@@ -3,6 +3,7 @@
 pub mod announce;
 pub mod batch;
 pub mod clock;
+pub mod copy;
 pub mod eager;
 pub mod events;
 pub mod explicit;
@@ -15,6 +16,7 @@ pub mod upload;
 pub mod webhook;
 pub mod worker;
 
+pub use crate::catalog::library::COPY_JOB as COPY;
 use crate::domain::JobKind;
 
 /// Eager pictures of one asset.

@@ -85,6 +85,9 @@ impl UploadAnswer {
         if asset.key.resource_type == ResourceType::Image {
             put("pages", json!(asset.details.pages.max(1)));
         }
+        if asset.key.resource_type == ResourceType::Video {
+            put("pages", json!(0));
+        }
         put("bytes", json!(asset.bytes));
         put("type", json!(asset.key.delivery_type.as_str()));
         put("etag", json!(asset.etag));

@@ -21,7 +21,7 @@ use crate::catalog::Catalog;
 use crate::domain::{
     AccessMode, Asset, AssetKey, BlobKey, Cloud, CloudName, DeliveryType, DerivedKey, PublicId, ResourceType, Timestamp,
 };
-use crate::storage::{BlobStore, StorageError};
+use crate::storage::{BlobStore, Expected, Fault, FaultCounts, StorageError};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt;
@@ -59,7 +59,7 @@ impl From<DeliveryError> for Miss {
 fn from_storage_error(error: StorageError) -> Miss {
     match error {
         StorageError::NotFound(_) => Miss::Gone(error.to_string()),
-        other => Miss::Error(internal(other)),
+        other => Miss::Error(other.into()),
     }
 }
 
@@ -108,6 +108,7 @@ pub struct Delivery {
     uses: Arc<Uses>,
     settings: DeliverySettings,
     mapped: Option<Mapped>,
+    faults: Arc<FaultCounts>,
 }
 
 /// The cache of delivered answers, to be shared with whoever has to invalidate it.
@@ -191,7 +192,19 @@ impl Delivery {
             uses,
             settings,
             mapped: None,
+            faults: Arc::default(),
         }
+    }
+
+    /// The same, which counts there the originals that it cannot deliver.
+    pub fn with_faults(self, faults: Arc<FaultCounts>) -> Self {
+        Delivery { faults, ..self }
+    }
+
+    /// The error of an original that nobody has as it was stored.
+    fn lost(&self, fault: Fault, detail: String) -> DeliveryError {
+        self.faults.count_lost(fault);
+        DeliveryError::Lost { fault, detail }
     }
 
     /// The same, which also fetches what upload mappings lead to.
@@ -315,7 +328,8 @@ impl Deliver for Delivery {
                     tracing::debug!(path = request.path, why, "an original was replaced while it was delivered");
                     tries += 1;
                 }
-                Err(Miss::Gone(why)) => return Err(DeliveryError::Internal(why)),
+                Err(Miss::Gone(detail)) => return Err(self.lost(Fault::Missing, detail)),
+                Err(Miss::Error(DeliveryError::Lost { fault, detail })) => return Err(self.lost(fault, detail)),
                 Err(Miss::Error(error @ DeliveryError::NotFound(_))) if !is_brought => {
                     is_brought = self.bring(&request.path).await?;
                     if !is_brought {
@@ -391,7 +405,6 @@ impl Delivery {
         if !is_image {
             only_as_it_is(&address, &asset, original)?;
         }
-        drop(pass);
 
         let cache = match address.version {
             Some(version) if version <= asset.version => CachePolicy::Immutable,
@@ -412,6 +425,7 @@ impl Delivery {
         };
         let lookup = StageTiming { stage: "lookup", duration: started.elapsed(), description: None };
         if original {
+            drop(pass);
             let content_type = match Format::from_extension(&asset.format) {
                 Some(format) if is_image => format.content_type(),
                 _ => media_type::of_file(&asset.format),
@@ -419,7 +433,9 @@ impl Delivery {
             let attachment = attachment(&transformation, &asset, &asset.format);
             let content = ContentFacts { file: original_facts, original: None };
             if asset.bytes <= CACHED_ORIGINAL_BYTES {
-                let bytes = self.store.read(&asset.blob).await.map_err(from_storage_error)?;
+                // What is kept for many answers is compared in full.
+                let expected = Expected { bytes: asset.bytes, md5: Some(asset.etag.clone()) };
+                let bytes = self.store.read_original(&asset.blob, &expected).await.map_err(from_storage_error)?;
                 let kept = Kept {
                     bytes,
                     content_type,
@@ -437,9 +453,7 @@ impl Delivery {
                 let kept = if timed { Arc::new(kept) } else { self.keep(url_key.clone(), kept, epoch) };
                 return Ok(DeliveryAnswer { timings: vec![lookup], ..self.answer_kept(&kept, request.head) });
             }
-            if self.store.size(&asset.blob).await.map_err(internal)?.is_none() {
-                return Err(Miss::Gone(format!("blob {} is not in the store", asset.blob)));
-            }
+            self.store.check_original(&asset.blob, asset.bytes).await.map_err(from_storage_error)?;
             self.meter.delivered(&cloud.id, if request.head { 0 } else { asset.bytes });
             let stored = StoredBlob { store: self.store.clone(), blob: asset.blob.clone(), bytes: asset.bytes };
             return Ok(DeliveryAnswer {
@@ -458,7 +472,7 @@ impl Delivery {
 
         let purpose = Purpose { extension, accept, ..Purpose::default() };
         let First { picture, provisional } =
-            self.upgrades.first(&asset, transformation.clone(), purpose).await.map_err(|error| match error {
+            self.upgrades.first(&asset, transformation.clone(), purpose, pass).await.map_err(|error| match error {
                 DeriveError::Gone(why) => Miss::Gone(why),
                 error => Miss::Error(self.derive_error(error)),
             })?;
@@ -673,8 +687,9 @@ impl StoredBody for StoredBlob {
         self.bytes
     }
 
-    async fn open(self: Box<Self>, range: Range<u64>) -> io::Result<BoxStream<'static, io::Result<Bytes>>> {
-        let reader = self.store.open(&self.blob, Some(range)).await.map_err(io::Error::other)?;
+    async fn open(self: Box<Self>, range: Range<u64>) -> Result<BoxStream<'static, io::Result<Bytes>>, DeliveryError> {
+        let part = (range != (0..self.bytes)).then_some(range);
+        let reader = self.store.open_original(&self.blob, self.bytes, part).await?;
         Ok(reader.map(|chunk| chunk.map_err(io::Error::other)).boxed())
     }
 }

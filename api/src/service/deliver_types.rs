@@ -2,7 +2,7 @@
 
 use super::derive::DeriveError;
 use crate::catalog::CatalogError;
-use crate::storage::StorageError;
+use crate::storage::{Fault, StorageError};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
@@ -109,7 +109,7 @@ pub trait StoredBody: Send {
     fn length(&self) -> u64;
 
     /// Opens the given bytes, which lie within the body.
-    async fn open(self: Box<Self>, range: Range<u64>) -> io::Result<BoxStream<'static, io::Result<Bytes>>>;
+    async fn open(self: Box<Self>, range: Range<u64>) -> Result<BoxStream<'static, io::Result<Bytes>>, DeliveryError>;
 }
 
 /// How long an answer may be kept, by whom.
@@ -190,6 +190,9 @@ pub enum DeliveryError {
     /// The catalog or the storage cannot be reached now; a later attempt may succeed. The text is for the log.
     #[error("{0}")]
     Unavailable(String),
+    /// The original is lost or damaged, and no copy of it is better. The detail is for the log.
+    #[error("The stored file of this resource is {}", fault.as_str())]
+    Lost { fault: Fault, detail: String },
     /// Ours. The text is for the log.
     #[error("{0}")]
     Internal(String),
@@ -208,6 +211,8 @@ impl From<StorageError> for DeliveryError {
     fn from(error: StorageError) -> Self {
         match error {
             StorageError::Unavailable(_) => DeliveryError::Unavailable(error.to_string()),
+            StorageError::NotFound(_) => DeliveryError::Lost { fault: Fault::Missing, detail: error.to_string() },
+            StorageError::Corrupted { .. } => DeliveryError::Lost { fault: Fault::Damaged, detail: error.to_string() },
             other => DeliveryError::Internal(other.to_string()),
         }
     }
@@ -219,6 +224,9 @@ impl From<DeriveError> for DeliveryError {
         match error {
             DeriveError::Catalog(error) => error.into(),
             DeriveError::Storage(error) => error.into(),
+            DeriveError::Gone(detail) => DeliveryError::Lost { fault: Fault::Missing, detail },
+            DeriveError::Damaged(detail) => DeliveryError::Lost { fault: Fault::Damaged, detail },
+            DeriveError::Unavailable(detail) => DeliveryError::Unavailable(detail),
             other => DeliveryError::Internal(other.to_string()),
         }
     }

@@ -1,19 +1,20 @@
 //! Derived pictures: from an asset and a transformation to bytes, rendered once and kept.
 
 use super::animate::{self, Animator};
-use super::turn::Turns;
+use super::turn::{Turns, Waiting};
 use crate::catalog::{Catalog, CatalogError};
 use crate::domain::{
     Asset, AssetKey, BlobKey, CloudId, DeliveryType, Derived, DerivedKey, PixelSize, PublicId, Region, ResourceType,
     Timestamp,
 };
-use crate::storage::{BlobStore, StorageError};
+use crate::storage::{self, BlobStore, Expected, StorageError};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt, Shared};
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tintype_render::Limits;
@@ -45,6 +46,10 @@ pub enum DeriveError {
     /// An original was replaced or deleted after its row was read: whoever reads the row again knows more.
     #[error("the original is gone: {0}")]
     Gone(String),
+    #[error("an original is damaged: {0}")]
+    Damaged(String),
+    #[error("an original cannot be read now: {0}")]
+    Unavailable(String),
     #[error("catalog: {0}")]
     Catalog(#[from] CatalogError),
     #[error("storage: {0}")]
@@ -103,6 +108,15 @@ pub(super) struct Wanted {
     pub(super) work: Work,
     /// Frames, where the picture is an animation.
     pub(super) frames: Option<u32>,
+    sources: Arc<Sources>,
+}
+
+/// One picture of a set, and who makes it.
+enum Part {
+    Kept(Box<DerivedPicture>),
+    Fresh(Box<Wanted>, Arc<Rendered>),
+    Ours(Box<Wanted>),
+    Elsewhere(Box<Wanted>, Waiting),
 }
 
 /// Renders derived pictures, or finds them.
@@ -201,17 +215,19 @@ impl Deriver {
                     Some(rendered) => rendered.clone(),
                     None => {
                         // Nothing is held meanwhile but this request.
-                        if let Some(picture) = self.made_elsewhere(&wanted.key).await? {
+                        if let Some(waiting) = self.turns.begin(&wanted.key).await
+                            && let Some(picture) = self.made_elsewhere(&wanted.key, waiting).await?
+                        {
                             return Ok(picture);
                         }
                         if wanted.frames.is_some() {
                             return self.animation(asset, *wanted).await;
                         }
-                        match self.scheduler.submit(wanted.work.clone()).await {
+                        match self.submit(&wanted).await {
                             Ok(rendered) => rendered,
                             Err(error) => {
                                 self.turns.give_up(&wanted.key).await;
-                                return Err(from_work_error(error));
+                                return Err(error);
                             }
                         }
                     }
@@ -222,8 +238,11 @@ impl Deriver {
     }
 
     /// The picture that another node is making, if there is one in time.
-    async fn made_elsewhere(&self, key: &DerivedKey) -> Result<Option<DerivedPicture>, DeriveError> {
-        let Some(mut waiting) = self.turns.begin(key).await else { return Ok(None) };
+    async fn made_elsewhere(
+        &self,
+        key: &DerivedKey,
+        mut waiting: Waiting,
+    ) -> Result<Option<DerivedPicture>, DeriveError> {
         while waiting.pause().await {
             if let Some(found) = self.find(key).await? {
                 return Ok(Some(found));
@@ -236,7 +255,8 @@ impl Deriver {
         Ok(None)
     }
 
-    /// Several pictures of one asset, in order: what has to be rendered shares the reading and decoding of the original.
+    /// Several pictures of one asset, in order: what has to be rendered shares the reading and decoding of the original. What
+    /// another node renders already is left to it, for as long as it does.
     pub async fn derive_all(
         self: &Arc<Self>,
         asset: &Asset,
@@ -244,28 +264,60 @@ impl Deriver {
         lane: Lane,
         durable: bool,
     ) -> Vec<Result<DerivedPicture, DeriveError>> {
-        let look_ups = pictures.into_iter().map(|(text, purpose)| self.look_up(asset, text, purpose, lane));
-        let known = futures::future::join_all(look_ups).await;
-        let is_work = |known: &Result<Known, DeriveError>| match known {
-            Ok(Known::Wanted(wanted)) if wanted.fresh.is_none() && wanted.frames.is_none() => Some(wanted.work.clone()),
+        let look_ups = pictures.into_iter().map(|(text, purpose)| async move {
+            let wanted = match self.look_up(asset, text, purpose, lane).await? {
+                Known::Kept(picture) => return Ok(Part::Kept(picture)),
+                Known::Wanted(wanted) => wanted,
+            };
+            Ok(match wanted.fresh.clone() {
+                Some(rendered) => Part::Fresh(wanted, rendered),
+                None => match self.turns.begin_long(&wanted.key).await {
+                    None => Part::Ours(wanted),
+                    Some(waiting) => Part::Elsewhere(wanted, waiting),
+                },
+            })
+        });
+        let parts: Vec<Result<Part, DeriveError>> = futures::future::join_all(look_ups).await;
+        let ours = |part: &Result<Part, DeriveError>| match part {
+            Ok(Part::Ours(wanted)) if wanted.frames.is_none() => Some(wanted.work.clone()),
             _ => None,
         };
-        let mut tickets = self.scheduler.submit_all(known.iter().filter_map(is_work).collect()).into_iter();
-        let answers = known.into_iter().map(|known| {
-            let ticket = if is_work(&known).is_some() { tickets.next() } else { None };
+        let mut tickets = self.scheduler.submit_all(parts.iter().filter_map(ours).collect()).into_iter();
+        let answers = parts.into_iter().map(|part| {
+            let ticket = if ours(&part).is_some() { tickets.next() } else { None };
             async move {
-                match known? {
-                    Known::Kept(picture) => Ok(*picture),
-                    Known::Wanted(wanted) => {
-                        let rendered = match (&wanted.fresh, ticket) {
-                            (Some(rendered), _) => rendered.clone(),
-                            (None, Some(ticket)) => ticket.await.map_err(from_work_error)?,
-                            (None, None) if wanted.frames.is_some() => return self.animation(asset, *wanted).await,
-                            (None, None) => return Err(DeriveError::Internal("a work got no ticket".into())),
-                        };
-                        self.complete(asset, *wanted, rendered, durable).await
+                let (wanted, ticket) = match part? {
+                    Part::Kept(picture) => return Ok(*picture),
+                    Part::Fresh(wanted, rendered) => return self.complete(asset, *wanted, rendered, durable).await,
+                    Part::Ours(wanted) => (wanted, ticket),
+                    Part::Elsewhere(wanted, waiting) => {
+                        if let Some(picture) = self.made_elsewhere(&wanted.key, waiting).await? {
+                            return Ok(picture);
+                        }
+                        (wanted, None)
                     }
+                };
+                let key = wanted.key.clone();
+                let claim = self.turns.keep(&key);
+                if wanted.frames.is_some() {
+                    return self.animation(asset, *wanted).await;
                 }
+                let rendered = match ticket {
+                    Some(ticket) => match ticket.await {
+                        Ok(rendered) => Ok(rendered),
+                        Err(error) => self.submit_again(&wanted, error).await,
+                    },
+                    None => self.submit(&wanted).await,
+                };
+                let made = match rendered {
+                    Ok(rendered) => self.complete(asset, *wanted, rendered, durable).await,
+                    Err(error) => Err(error),
+                };
+                drop(claim);
+                if made.is_err() {
+                    self.turns.give_up(&key).await;
+                }
+                made
             }
         });
         futures::future::join_all(answers).await
@@ -305,11 +357,29 @@ impl Deriver {
             key: WorkKey::new(digest),
             lane,
             request: Request { transformation, facts, purpose },
-            sources,
+            sources: sources.clone(),
             base: Some(SourceKey::new(Sha256::digest(asset.blob.as_str()).into())),
             deadline: (lane == Lane::Interactive).then(|| tokio::time::Instant::now() + PATIENCE),
         };
-        Ok(Known::Wanted(Box::new(Wanted { key, canonical, layers, fresh, work, frames })))
+        Ok(Known::Wanted(Box::new(Wanted { key, canonical, layers, fresh, work, frames, sources })))
+    }
+
+    /// Renders a picture that was looked up; nothing is kept.
+    pub(super) async fn submit(&self, wanted: &Wanted) -> Result<Arc<Rendered>, DeriveError> {
+        match self.attempt(wanted).await {
+            Ok(rendered) => Ok(rendered),
+            Err(error) => self.submit_again(wanted, error).await,
+        }
+    }
+
+    /// Once more where a source could not be decoded because it is damaged, from copies that are not.
+    async fn submit_again(&self, wanted: &Wanted, error: WorkError) -> Result<Arc<Rendered>, DeriveError> {
+        let is_decoding = matches!(&error, WorkError::Render(tintype_render::Error::Decode(_)));
+        if !is_decoding || wanted.sources.are_sound().await? {
+            return Err(from_work_error(error));
+        }
+        wanted.sources.compared.store(true, Ordering::Relaxed);
+        self.attempt(wanted).await.map_err(from_work_error)
     }
 
     /// Answers with a rendered picture and keeps it.
@@ -367,11 +437,11 @@ impl Deriver {
         Ok(picture)
     }
 
-    /// Renders what was looked up; nothing is kept.
-    pub(super) async fn render(&self, wanted: Wanted) -> Result<Arc<Rendered>, DeriveError> {
+    /// Renders it as it is: a still picture on its own, or all frames of an animation.
+    async fn attempt(&self, wanted: &Wanted) -> Result<Arc<Rendered>, WorkError> {
         match wanted.frames {
-            Some(frames) => self.animator.render(wanted.work, frames).await.map(Arc::new).map_err(from_work_error),
-            None => self.scheduler.submit(wanted.work).await.map_err(from_work_error),
+            Some(frames) => self.animator.render(wanted.work.clone(), frames).await.map(Arc::new),
+            None => self.scheduler.submit(wanted.work.clone()).await,
         }
     }
 
@@ -387,10 +457,10 @@ impl Deriver {
                     let (deriver, asset) = (self.clone(), asset.clone());
                     let (done, answer) = oneshot::channel();
                     self.writing.lock().spawn(async move {
-                        let (key, frames) = (wanted.key.clone(), wanted.frames.unwrap_or(1));
-                        let made = match deriver.animator.render(wanted.work.clone(), frames).await {
-                            Ok(rendered) => deriver.complete(&asset, wanted, Arc::new(rendered), true).await,
-                            Err(error) => Err(from_work_error(error)),
+                        let key = wanted.key.clone();
+                        let made = match deriver.submit(&wanted).await {
+                            Ok(rendered) => deriver.complete(&asset, wanted, rendered, true).await,
+                            Err(error) => Err(error),
                         };
                         if made.is_err() {
                             deriver.turns.give_up(&key).await;
@@ -420,7 +490,7 @@ impl Deriver {
 
     /// The file of an asset.
     pub(super) async fn original(&self, asset: &Asset) -> Result<Bytes, DeriveError> {
-        Ok(self.store.read(&asset.blob).await?)
+        Ok(self.store.read_original(&asset.blob, &Expected::of_length(asset.bytes)).await?)
     }
 
     /// Runs something that takes so many bytes on the threads of the eager lane.
@@ -464,7 +534,7 @@ impl Deriver {
         let bytes = match self.store.read(&row.blob).await {
             Ok(bytes) if bytes.len() as u64 == row.bytes && md5_hex(&bytes) == row.etag => bytes,
             // Derived pictures can be made again: a missing or damaged one is only worth a line in the log.
-            Ok(_) | Err(StorageError::NotFound(_)) => {
+            Ok(_) | Err(StorageError::NotFound(_) | StorageError::Corrupted { .. }) => {
                 tracing::warn!(derived.key = %key, "a kept picture is missing or damaged and is rendered again");
                 return Ok(None);
             }
@@ -567,8 +637,13 @@ impl Ingredients {
         for (id, layer) in &layers {
             facts.layers.insert(id.clone(), source_facts(layer)?);
         }
-        let blobs = layers.iter().map(|(id, layer)| (id.clone(), layer.blob.clone())).collect();
-        let sources = Arc::new(Sources { store: store.clone(), base: asset.blob.clone(), layers: blobs });
+        let source = |asset: &Asset| Source {
+            blob: asset.blob.clone(),
+            stored: Expected { bytes: asset.bytes, md5: Some(asset.etag.clone()) },
+        };
+        let others = layers.iter().map(|(id, layer)| (id.clone(), source(layer))).collect();
+        let (store, compared) = (store.clone(), AtomicBool::new(false));
+        let sources = Arc::new(Sources { store, base: source(asset), layers: others, compared });
         Ok(Ingredients { facts, layers, sources })
     }
 
@@ -644,6 +719,8 @@ fn from_work_error(error: WorkError) -> DeriveError {
         WorkError::ShuttingDown => DeriveError::ShuttingDown,
         WorkError::Render(error) => DeriveError::Render(error),
         WorkError::Source(SourceError::Missing(text)) => DeriveError::Gone(text),
+        WorkError::Source(SourceError::Damaged(text)) => DeriveError::Damaged(text),
+        WorkError::Source(SourceError::Unavailable(text)) => DeriveError::Unavailable(text),
         other => DeriveError::Internal(other.to_string()),
     }
 }
@@ -653,22 +730,49 @@ pub fn md5_hex(bytes: &[u8]) -> String {
     hex::encode(md5::Md5::digest(bytes))
 }
 
+/// An original, and what was stored as it.
+struct Source {
+    blob: BlobKey,
+    stored: Expected,
+}
+
 /// Reads the originals of one piece of work.
 struct Sources {
     store: Arc<dyn BlobStore>,
-    base: BlobKey,
-    layers: BTreeMap<String, BlobKey>,
+    base: Source,
+    layers: BTreeMap<String, Source>,
+    /// Whether MD5s are compared: that costs a good part of a decode, and mostly a decoder tells.
+    compared: AtomicBool,
+}
+
+impl Sources {
+    /// Whether every original is what was stored.
+    async fn are_sound(&self) -> Result<bool, StorageError> {
+        for Source { blob, stored } in std::iter::once(&self.base).chain(self.layers.values()) {
+            if let Some(damage) = storage::fault(&*self.store, blob, stored, true).await? {
+                tracing::warn!(%blob, error = %damage, "an original cannot be decoded because it is damaged");
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
 }
 
 #[async_trait]
 impl SourceReader for Sources {
     async fn read(&self, source: &Option<String>) -> Result<Bytes, SourceError> {
-        let blob = match source {
+        let Source { blob, stored } = match source {
             None => &self.base,
             Some(id) => self.layers.get(id).ok_or_else(|| SourceError::Missing(id.clone()))?,
         };
-        self.store.read(blob).await.map_err(|error| match error {
+        let read = match self.compared.load(Ordering::Relaxed) {
+            true => self.store.read_original(blob, stored).await,
+            false => self.store.read_original(blob, &Expected::of_length(stored.bytes)).await,
+        };
+        read.map_err(|error| match error {
             StorageError::NotFound(_) => SourceError::Missing(error.to_string()),
+            StorageError::Corrupted { .. } => SourceError::Damaged(error.to_string()),
+            StorageError::Unavailable(_) => SourceError::Unavailable(error.to_string()),
             other => SourceError::Failed(other.to_string()),
         })
     }

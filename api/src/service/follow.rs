@@ -5,8 +5,6 @@
 use super::deliver::DeliveryCache;
 use super::library::LibraryService;
 use crate::catalog::library::{ChangeMark, Library};
-use crate::domain::CloudId;
-use std::collections::HashMap;
 use std::sync::Weak;
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
@@ -66,7 +64,6 @@ pub async fn follow(
 #[derive(Default)]
 struct Follower {
     mark: ChangeMark,
-    known: HashMap<CloudId, i64>,
     is_blind: bool,
 }
 
@@ -74,16 +71,12 @@ impl Follower {
     async fn look(&mut self, library: &Library, cache: &DeliveryCache, service: &LibraryService) {
         // Changes that are committed while the question is on its way may be missing in the answer.
         let started = Instant::now();
-        let why = match tokio::time::timeout(PATIENCE, library.changes_since(self.mark)).await {
-            Ok(Ok(changes)) => {
-                for (cloud, epoch) in changes.epochs {
-                    if self.known.get(&cloud) != Some(&epoch) {
-                        service.forget(&cloud);
-                        cache.invalidate(&cloud);
-                        self.known.insert(cloud, epoch);
-                    }
+        let why = match tokio::time::timeout(PATIENCE, library.changes_since(&mut self.mark)).await {
+            Ok(Ok(changed)) => {
+                for cloud in changed {
+                    service.forget(&cloud);
+                    cache.invalidate(&cloud);
                 }
-                self.mark = changes.next;
                 cache.confirm(started);
                 if std::mem::take(&mut self.is_blind) {
                     tracing::info!("changes of other processes are followed again");
@@ -94,7 +87,7 @@ impl Follower {
             Err(_) => format!("no answer within {} s", PATIENCE.as_secs()),
         };
         // What answers next may be another server, whose numbers are others.
-        self.mark = ChangeMark::default();
+        self.mark.start_over();
         if !std::mem::replace(&mut self.is_blind, true) {
             tracing::warn!(
                 why,

@@ -39,9 +39,9 @@ impl Deriver {
                 Ok(Look { bytes: picture.bytes, format: picture.format, size: picture.size, faces: None })
             }
             Known::Wanted(wanted) => {
-                let rendered = match wanted.fresh.clone() {
-                    Some(rendered) => rendered,
-                    None => self.render(*wanted).await?,
+                let rendered = match &wanted.fresh {
+                    Some(rendered) => rendered.clone(),
+                    None => self.submit(&wanted).await?,
                 };
                 let faces =
                     rendered.found.iter().find(|found| found.layer.is_none()).map(|found| {

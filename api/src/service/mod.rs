@@ -3,6 +3,7 @@
 pub mod access;
 pub mod animate;
 pub mod answer;
+mod av;
 pub mod call;
 pub mod chunked;
 pub mod delete_token;

@@ -1,6 +1,7 @@
 //! First answers of `f_auto`: at once in a format that is cheap to write, while the better one is made in the background.
 
 use super::derive::{DeriveError, DerivedPicture, Deriver, Known};
+use super::gate::Pass;
 use crate::domain::{Asset, DerivedKey};
 use parking_lot::Mutex;
 use std::collections::HashSet;
@@ -94,14 +95,17 @@ impl Upgrades {
         }
     }
 
-    /// The best picture when it is there or quickly made, else the next best one, with the best one begun.
+    /// The best picture when it is there or quickly made, else the next best one, with the best one begun. `pass` ends when
+    /// the renderer is asked.
     pub async fn first(
         self: &Arc<Self>,
         asset: &Asset,
         transformation: Arc<Transformation>,
         purpose: Purpose,
+        pass: Pass,
     ) -> Result<First, DeriveError> {
         let known = self.deriver.look_up(asset, transformation.clone(), purpose, Lane::Interactive).await?;
+        drop(pass);
         let next = match (&known, self.most_effort) {
             (Known::Wanted(wanted), Some(most)) if wanted.fresh.is_none() => {
                 pipeline::within(&wanted.work.request, most, self.deriver.limits())?

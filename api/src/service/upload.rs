@@ -2,6 +2,7 @@
 
 use super::access::{self, AccessError, Caller};
 use super::answer::{EagerAnswer, EagerState, UploadAnswer};
+use super::av::{self, AvFacts};
 use super::call::{ApiError, Params};
 use super::delete_token;
 use super::later::LaterFile;
@@ -26,11 +27,9 @@ use crate::domain::{
 use crate::fetch::RemoteClient;
 use crate::jobs::announce::Occasion;
 use crate::jobs::{eager, events};
-use crate::media::{self, Media};
-use crate::storage::BlobStore;
+use crate::storage::{BlobStore, BlobWriter, Reference, StorageError};
 use md5::{Digest, Md5};
 use std::fmt;
-use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -191,7 +190,7 @@ struct StoredFile {
 /// What a file turned out to be.
 enum FileFacts {
     Picture(PictureFacts),
-    Video { format: &'static str, is_audio: bool, media: Box<Media> },
+    Video { format: &'static str, is_audio: bool, av: Box<AvFacts> },
     Raw { extension: String },
 }
 
@@ -264,6 +263,13 @@ impl UploadService {
         self.parts.spool(cloud).await
     }
 
+    /// As [`UploadService::spool`], of a file whose bytes stay where they are.
+    pub async fn spool_in_place(&self, cloud: &CloudId, reference: &Reference) -> Result<Spool, UploadError> {
+        let parts = &self.parts;
+        let writer = parts.blobs.create_reference(cloud, reference).await.map_err(UploadError::Storage)?;
+        parts.spool_into(writer)
+    }
+
     /// Forgets parts of files that nobody completes; how many files there were.
     pub async fn expire_parts(&self, now: Timestamp) -> Result<u64, UploadError> {
         self.parts.expire_parts(now).await
@@ -295,10 +301,13 @@ impl Accepted {
 
 impl Parts {
     pub(super) async fn spool(&self, cloud: &CloudId) -> Result<Spool, UploadError> {
+        self.spool_into(self.blobs.create_for(cloud).await.map_err(UploadError::Storage)?)
+    }
+
+    fn spool_into(&self, writer: Box<dyn BlobWriter>) -> Result<Spool, UploadError> {
         let permit = Arc::clone(&self.slots)
             .try_acquire_owned()
             .map_err(|_| UploadError::Busy { retry_after: Duration::from_secs(2) })?;
-        let writer = self.blobs.create_for(cloud).await.map_err(UploadError::Storage)?;
         Ok(Spool::new(writer, self.settings.max_upload_bytes, permit))
     }
 
@@ -406,10 +415,10 @@ impl Parts {
                 facts.has_alpha,
                 Default::default(),
             ),
-            FileFacts::Video { format, is_audio, media } => {
-                let (width, height) = media.size.filter(|_| !is_audio).unwrap_or_default();
-                let facts = media.fields(*is_audio, stored.bytes);
-                ((*format).to_owned(), PixelSize { width, height }, Orientation::UPRIGHT, false, facts)
+            FileFacts::Video { format, is_audio, av } => {
+                let fields = av.fields(stored.bytes, *is_audio);
+                // As it is seen: whoever lays out a page wants no other.
+                ((*format).to_owned(), av.size(), Orientation::UPRIGHT, false, fields)
             }
             FileFacts::Raw { extension } => {
                 (extension.clone(), PixelSize::default(), Orientation::UPRIGHT, false, Default::default())
@@ -601,9 +610,9 @@ impl Parts {
                 let head = self.blobs.open(blob, Some(0..end)).await.map_err(UploadError::Storage)?;
                 match sniff::sniff(&head.collect().await.map_err(UploadError::Storage)?) {
                     Seems::Video { format, is_audio } => {
-                        let media = self.probe_media(format, blob, bytes).await?;
-                        let is_audio = is_audio || media.audio.is_some() && media.video.is_none();
-                        Some(FileFacts::Video { format, is_audio, media: Box::new(media) })
+                        let _memory = self.lend_memory(bytes.min(av::MEMORY_BYTES)).await?;
+                        let av = Box::new(av::probe(self.blobs.clone(), blob, bytes, format).await);
+                        Some(FileFacts::Video { format, is_audio, av })
                     }
                     _ if kind == UploadKind::Video => return Err(UploadError::NotAVideo),
                     Seems::Image => None,
@@ -649,12 +658,6 @@ impl Parts {
         let md5 = hex::encode(Md5::digest(&converted));
         let blob = writer.commit().await.map_err(UploadError::Storage)?;
         Ok(StoredFile { blob, bytes: converted.len() as u64, md5, facts: FileFacts::Picture(facts) })
-    }
-
-    /// What the headers of a video or sound file say.
-    async fn probe_media(&self, format: &str, blob: &BlobKey, length: u64) -> Result<Media, UploadError> {
-        let read = |range: Range<u64>| async move { self.blobs.open(blob, Some(range)).await?.collect().await };
-        media::probe(format, length, read).await.map_err(UploadError::Storage)
     }
 
     /// Waits until that many bytes may be held; a file larger than the budget waits for all of it.

@@ -32,11 +32,18 @@ pub enum StorageError {
 }
 
 impl StorageError {
+    /// Whether this one blob is lost or damaged, rather than the store out of order.
+    pub fn is_of_the_blob(&self) -> bool {
+        matches!(self, Self::NotFound(_) | Self::Corrupted { .. } | Self::Io { .. })
+    }
+
     /// Names the operation, and sorts out the causes that a person can do something about.
     pub(crate) fn io(operation: impl Into<String>, source: io::Error) -> Self {
         let operation = operation.into();
         match source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full(operation),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+                Self::Full(operation)
+            }
             io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Self::Denied(operation),
             _ => Self::Io { operation, source },
         }

@@ -7,7 +7,10 @@ mod backup;
 pub mod conformance;
 mod error;
 mod folders;
+mod former;
 mod fs;
+mod guarded;
+mod in_place;
 mod memory;
 mod reader;
 pub mod s3;
@@ -20,9 +23,12 @@ use futures::StreamExt;
 
 pub use crate::domain::BlobKey;
 use crate::domain::{CloudId, Timestamp};
-pub use backup::Backup;
+pub use backup::{Backup, Expected, Mirrored, fault};
 pub use error::StorageError;
+pub use former::Moved;
 pub use fs::FsStore;
+pub use guarded::{Fault, FaultCounts, GuardedStore};
+pub use in_place::{InPlace, Reference};
 pub use memory::MemoryStore;
 pub use reader::BlobReader;
 pub use s3::S3Store;
@@ -79,6 +85,12 @@ pub trait BlobStore: Send + Sync {
         self.create_as(BlobKey::random_of(cloud)).await
     }
 
+    /// Begins a blob of a cloud whose bytes stay in a bucket: what is written is counted, and only a reference is kept.
+    /// [`StorageError::Denied`] where the store may not read the bucket.
+    async fn create_reference(&self, _cloud: &CloudId, reference: &Reference) -> Result<Box<dyn BlobWriter>> {
+        Err(StorageError::Denied(format!("refer to bucket {}: this store keeps all bytes itself", reference.bucket)))
+    }
+
     /// The whole blob in memory. The caller knows from the catalog that it may be that large.
     async fn read(&self, key: &BlobKey) -> Result<Bytes>;
 
@@ -86,12 +98,48 @@ pub trait BlobStore: Send + Sync {
     /// start beyond the end is [`StorageError::Range`].
     async fn open(&self, key: &BlobKey, range: Option<Range<u64>>) -> Result<BlobReader>;
 
+    /// As [`BlobStore::read`], of an original: [`StorageError::Corrupted`] when its bytes are not those that were stored.
+    async fn read_original(&self, key: &BlobKey, expected: &Expected) -> Result<Bytes> {
+        let whole = self.read(key).await?;
+        expected.check(key, &whole)?;
+        Ok(whole)
+    }
+
+    /// As [`BlobStore::open`], of an original of so many bytes: [`StorageError::Corrupted`] when it has not as many. A range
+    /// must lie within them.
+    async fn open_original(&self, key: &BlobKey, bytes: u64, range: Option<Range<u64>>) -> Result<BlobReader> {
+        let expected = Expected::of_length(bytes);
+        match self.open(key, range.clone()).await {
+            Err(StorageError::Range { end, size, .. }) if end <= bytes => {
+                Err(StorageError::Corrupted { key: key.clone(), reason: format!("{size} bytes instead of {bytes}") })
+            }
+            Ok(reader) if range.is_none() => {
+                expected.check_length(key, reader.length())?;
+                Ok(reader)
+            }
+            opened => opened,
+        }
+    }
+
+    /// Whether an original is there with all of its bytes: [`StorageError::NotFound`] or [`StorageError::Corrupted`] when not.
+    async fn check_original(&self, key: &BlobKey, bytes: u64) -> Result<()> {
+        match self.size(key).await? {
+            None => Err(StorageError::NotFound(key.clone())),
+            Some(found) => Expected::of_length(bytes).check_length(key, found),
+        }
+    }
+
     /// Bytes of the blob, `None` when there is no such blob.
     async fn size(&self, key: &BlobKey) -> Result<Option<u64>>;
 
     /// Length and age of the blob, `None` when there is no such blob.
     async fn stored(&self, key: &BlobKey) -> Result<Option<Stored>> {
         Ok(self.size(key).await?.map(|bytes| Stored { bytes, since: None }))
+    }
+
+    /// MD5 of the blob in hexadecimal, where the store knows it without reading.
+    async fn md5(&self, _key: &BlobKey) -> Result<Option<String>> {
+        Ok(None)
     }
 
     /// Removes the blob; one that is not there is no error.

@@ -1,7 +1,7 @@
 //! Writing a backup: first the rows, as they are at one moment, then the blobs that they name, then the manifest. A blob
 //! whose row went meanwhile is gone too and noted as absent; one that is there is not copied again.
 
-use super::copying::{Listed, copy, finding, next_listed};
+use super::copying::{Listed, copy, finding, holds, next_listed};
 use super::snapshot::{LineReader, LineWriter, Manifest, Snapshot, VERSION, create_folder, failed, sync_folder};
 use super::{Finding, Problem, UpkeepError};
 use crate::catalog::Catalog;
@@ -79,7 +79,7 @@ pub async fn back_up(
     if lock.try_lock().is_err() {
         return Err(UpkeepError::Refused("another backup is being written into this folder".to_owned()));
     }
-    let copies = FsStore::open(root.join("blobs")).await?;
+    let copies = &FsStore::open(root.join("blobs")).await?;
     let now = Timestamp::now();
     let created_at = iso_time(now);
     let name = format!("{}-{:06}", created_at.replace(':', "-"), now.unix_micros().rem_euclid(1_000_000));
@@ -98,13 +98,21 @@ pub async fn back_up(
     let absent = snapshot.file(ABSENT);
     let mut absent_writer = LineWriter::create(&absent).map_err(failed(&absent))?;
     let mut listed = LineReader::open(&snapshot.file(BLOBS))?;
+    // What the last finished backup listed was compared when it was copied.
+    let last = Snapshot::all(root)?.into_iter().rfind(Snapshot::is_finished);
+    let mut known = last.map(|last| Sorted::open(&last.file(BLOBS))).transpose()?;
     loop {
         let batch = next_listed(&mut listed)?;
         if batch.is_empty() {
             break;
         }
-        let copying = batch.into_iter().map(|blob| async {
-            let outcome = keep(catalog, blobs, &copies, &blob).await?;
+        let mut looked_at = Vec::with_capacity(batch.len());
+        for blob in batch {
+            let compared = known.as_mut().map_or(Ok(false), |known| known.has(&blob.key))?;
+            looked_at.push((blob, compared));
+        }
+        let copying = looked_at.into_iter().map(|(blob, compared)| async move {
+            let outcome = keep(catalog, blobs, copies, &blob, compared).await?;
             Ok::<_, UpkeepError>((blob, outcome))
         });
         let mut copying = stream::iter(copying).buffered(options.concurrency.max(1));
@@ -138,7 +146,7 @@ pub async fn back_up(
         files,
     })?;
     if let Some(keep) = options.keep {
-        prune(root, &copies, keep.max(1), &mut report).await?;
+        prune(root, copies, keep.max(1), &mut report).await?;
     }
     Ok(report)
 }
@@ -172,17 +180,23 @@ async fn write_rows(
     Ok((files, key_check))
 }
 
-/// Copies one blob unless it is there.
+/// Copies one blob unless it is there. One that no finished backup has `compared` is read first: a right length alone says
+/// little of what an interrupted one left.
 async fn keep(
     catalog: &dyn Catalog,
     blobs: &dyn BlobStore,
     copies: &FsStore,
     blob: &Listed,
+    compared: bool,
 ) -> Result<Outcome, UpkeepError> {
-    if copies.size(&blob.key).await? == Some(blob.bytes) {
+    let is_there = match compared {
+        true => copies.size(&blob.key).await? == Some(blob.bytes),
+        false => holds(copies, blob).await?,
+    };
+    if is_there {
         return Ok(Outcome::Present);
     }
-    let problem = match blobs.open(&blob.key, None).await {
+    let problem = match blobs.open_original(&blob.key, blob.bytes, None).await {
         Ok(reader) => copy(reader, copies, blob).await?,
         Err(StorageError::NotFound(_)) => Some(Problem::Missing),
         Err(error @ (StorageError::Corrupted { .. } | StorageError::Io { .. })) => {

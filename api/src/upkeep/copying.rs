@@ -39,7 +39,7 @@ pub(super) fn next_listed(reader: &mut LineReader) -> Result<Vec<Listed>, Upkeep
 /// What is told of a blob that could not be copied.
 pub(super) fn finding(blob: &Listed, problem: Problem) -> Finding {
     let (cloud, name) = (String::new(), String::new());
-    Finding { problem, of: "original", cloud, name, blob: blob.key.to_string(), removed: false }
+    Finding { problem, of: "original", cloud, name, blob: blob.key.to_string(), removed: false, mended: false }
 }
 
 /// Copies what `reader` gives. Gives what is wrong with the bytes; then nothing was committed.
@@ -68,6 +68,27 @@ pub(super) async fn copy(
     }
     writer.commit().await?;
     Ok(None)
+}
+
+/// Whether a store has the blob with the bytes that are listed: by the sum that it knows, else by reading it.
+pub(super) async fn holds(store: &dyn BlobStore, blob: &Listed) -> Result<bool, StorageError> {
+    if store.size(&blob.key).await? != Some(blob.bytes) {
+        return Ok(false);
+    }
+    if let Some(md5) = store.md5(&blob.key).await? {
+        return Ok(md5 == blob.md5);
+    }
+    let read = async {
+        let (mut reader, mut hash) = (store.open(&blob.key, None).await?, Md5::new());
+        while let Some(chunk) = reader.next().await {
+            hash.update(&chunk?);
+        }
+        Ok(hex::encode(hash.finalize()) == blob.md5)
+    };
+    match read.await {
+        Err(StorageError::NotFound(_) | StorageError::Corrupted { .. } | StorageError::Io { .. }) => Ok(false),
+        held => held,
+    }
 }
 
 /// A blob in the folder of a backup, which may be read-only; `None` where there is none.

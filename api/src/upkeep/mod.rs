@@ -1,12 +1,14 @@
 //! What people do to a whole server now and then: compare its rows with its blobs, back it up, bring it back.
 
 mod backup;
+mod copies;
 mod copying;
 mod restore;
 mod snapshot;
 mod verify;
 
 pub use backup::{BackupOptions, BackupReport, back_up};
+pub use copies::CopyTotals;
 pub use restore::{RestoreOptions, RestoreReport, choose, restore};
 pub use snapshot::{Manifest, Snapshot};
 pub use verify::{Counts, Finding, Problem, Totals, Verifier, VerifyOptions};

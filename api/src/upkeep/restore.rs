@@ -2,7 +2,7 @@
 //! already stays, so that a restore that was interrupted goes on when it is run again.
 
 use super::backup::ABSENT;
-use super::copying::{Listed, copy, finding, next_listed, open_file};
+use super::copying::{Listed, copy, finding, holds, next_listed, open_file};
 use super::snapshot::{LineReader, Manifest, Snapshot};
 use super::{Finding, Problem, UpkeepError};
 use crate::catalog::Catalog;
@@ -142,7 +142,7 @@ enum Outcome {
 }
 
 async fn bring(from: &Path, to: &dyn BlobStore, blob: &Listed) -> Result<Outcome, UpkeepError> {
-    if to.size(&blob.key).await? == Some(blob.bytes) {
+    if holds(to, blob).await? {
         return Ok(Outcome::Present);
     }
     let problem = match open_file(from, &blob.key).await? {

@@ -7,10 +7,11 @@
 //! transaction has left on the list, so that a crash in between leaves nothing unknown.
 
 use super::UpkeepError;
+use super::copies::{self, CopyState, CopyTotals};
 use crate::catalog::Catalog;
 use crate::catalog::library::{Holder, Library, NamedBlob};
 use crate::domain::{BlobKey, Timestamp};
-use crate::storage::{BlobStore, StorageError, Stored};
+use crate::storage::{Backup, BlobStore, StorageError, Stored};
 use futures::{StreamExt, TryStreamExt, stream};
 use md5::{Digest, Md5};
 use serde::Serialize;
@@ -28,7 +29,8 @@ const UNQUESTIONED: u64 = 100;
 pub struct VerifyOptions {
     /// Reads every blob and compares its MD5; otherwise only lengths are compared.
     pub deep: bool,
-    /// Deletes orphans and garbage, and rows of derived pictures whose blob is lost or damaged.
+    /// Deletes orphans and garbage, and rows of derived pictures whose blob is lost or damaged. With a second store: copies
+    /// what has no good copy, and brings back what has one.
     pub repair: bool,
     /// Also removes rows of originals, versions and parts whose blob is lost.
     pub drop_missing: bool,
@@ -66,6 +68,10 @@ pub enum Problem {
     Damaged { reason: String },
     /// No row names the blob.
     Orphan { bytes: u64 },
+    /// The second store has no copy of the blob.
+    NoCopy,
+    /// The copy in the second store has another length, other bytes, or cannot be read.
+    BadCopy { reason: String },
 }
 
 /// Something that is not as it should be.
@@ -82,6 +88,8 @@ pub struct Finding {
     pub blob: String,
     /// Whether the row or the blob was removed.
     pub removed: bool,
+    /// Whether it was copied from the other store, and is as it should be now.
+    pub mended: bool,
 }
 
 /// How the rows of one kind are.
@@ -92,6 +100,9 @@ pub struct Counts {
     pub missing: u64,
     pub damaged: u64,
     pub removed: u64,
+    /// Lost or damaged, but with a good copy in the second store. Where they were brought back they are not counted as
+    /// lost or damaged.
+    pub has_copy: u64,
 }
 
 /// How it ended.
@@ -115,6 +126,8 @@ pub struct Totals {
     /// Entries of the garbage list.
     pub garbage: u64,
     pub garbage_removed: u64,
+    /// The second store, where there is one.
+    pub copies: Option<CopyTotals>,
 }
 
 impl Totals {
@@ -123,6 +136,11 @@ impl Totals {
         let of = |holder: Holder| self.rows.get(holder.as_str()).map_or(0, |counts| counts.missing + counts.damaged);
         of(Holder::Original) + of(Holder::Version)
     }
+
+    /// Those of them that have a good copy in the second store.
+    pub fn restorable(&self) -> u64 {
+        self.rows.values().map(|counts| counts.has_copy).sum()
+    }
 }
 
 /// Compares the rows of a catalog with the blobs of a store, also beside servers that use both.
@@ -130,6 +148,8 @@ pub struct Verifier {
     pub catalog: Arc<dyn Catalog>,
     pub library: Library,
     pub blobs: Arc<dyn BlobStore>,
+    /// The second store.
+    pub copies: Option<Arc<dyn BlobStore>>,
 }
 
 impl Verifier {
@@ -139,7 +159,7 @@ impl Verifier {
         options: VerifyOptions,
         tell: &mut (dyn FnMut(Finding) + Send),
     ) -> Result<Totals, UpkeepError> {
-        let mut totals = Totals::default();
+        let mut totals = Totals { copies: self.copies.as_ref().map(|_| CopyTotals::default()), ..Totals::default() };
         let mut of_rows = options;
         if options.repair || options.drop_missing {
             // Rows are counted before any is removed: a store that is not this catalog's, or is not mounted, would make all of
@@ -147,9 +167,9 @@ impl Verifier {
             let looking = VerifyOptions { repair: false, drop_missing: false, deep: false, ..options };
             let (mut rows, mut missing) = (0, 0);
             for holder in Holder::ALL {
-                let counts = self.rows(holder, looking, &mut |_| {}).await?;
+                let counts = self.rows(holder, looking, false, &mut CopyTotals::default(), &mut |_| {}).await?;
                 rows += counts.rows;
-                missing += counts.missing;
+                missing += counts.missing.saturating_sub(counts.has_copy);
             }
             totals.too_many_missing = !options.all_missing && missing > UNQUESTIONED.max(rows.saturating_sub(missing));
             if totals.too_many_missing {
@@ -157,8 +177,14 @@ impl Verifier {
             }
         }
         for holder in Holder::ALL {
-            let counts = self.rows(holder, of_rows, tell).await?;
+            let mut unused = CopyTotals::default();
+            let copies = totals.copies.as_mut().unwrap_or(&mut unused);
+            // What is only copied needs no care.
+            let counts = self.rows(holder, of_rows, options.repair, copies, tell).await?;
             totals.rows.insert(holder.as_str(), counts);
+        }
+        if let (Some(store), Some(found)) = (&self.copies, &mut totals.copies) {
+            copies::look_through(&self.library, &**store, options.repair, found).await?;
         }
         // Orphans are counted before any is deleted: a catalog that is not this store's would make all of them such.
         let removing = options.repair && {
@@ -178,9 +204,17 @@ impl Verifier {
         &self,
         holder: Holder,
         options: VerifyOptions,
+        mend: bool,
+        copies: &mut CopyTotals,
         tell: &mut (dyn FnMut(Finding) + Send),
     ) -> Result<Counts, UpkeepError> {
         let (mut counts, mut after) = (Counts::default(), None);
+        let backup = match holder {
+            Holder::Original | Holder::Version => {
+                self.copies.as_ref().map(|copies| Backup::new(self.blobs.clone(), copies.clone()))
+            }
+            Holder::Derived | Holder::Part => None,
+        };
         loop {
             let page = self.library.named_blobs(holder, after, PAGE).await?;
             let Some(last) = page.last() else { return Ok(counts) };
@@ -190,15 +224,38 @@ impl Verifier {
             counts.bytes += page.iter().map(|named| named.bytes).sum::<u64>();
             let looks = page.into_iter().map(|named| async {
                 let problem = self.look(&named, options.deep).await?;
-                Ok::<_, UpkeepError>(problem.map(|problem| (named, problem)))
+                let copy = match &backup {
+                    None => CopyState::default(),
+                    Some(backup) => copies::look(&self.library, backup, &named, &problem, options.deep, mend).await?,
+                };
+                Ok::<_, UpkeepError>((named, problem, copy))
             });
             let mut looks = stream::iter(looks).buffered(options.concurrency.max(1));
             while let Some(found) = looks.try_next().await? {
-                let Some((named, problem)) = found else { continue };
+                let (named, problem, copy) = found;
+                let finding = |problem: Problem, mended: bool| Finding {
+                    problem,
+                    of: holder.as_str(),
+                    cloud: named.cloud_name.clone(),
+                    name: named.name.clone(),
+                    blob: named.blob.to_string(),
+                    removed: false,
+                    mended,
+                };
+                copies.count(&copy);
+                if let Some(problem) = copy.problem {
+                    tell(finding(problem, copy.was_copied));
+                }
+                let Some(problem) = problem else { continue };
+                if copy.was_restored {
+                    tell(finding(problem, true));
+                    continue;
+                }
+                counts.has_copy += u64::from(copy.is_good);
                 let lost = problem == Problem::Missing;
                 let removable = match holder {
                     Holder::Derived => options.repair,
-                    Holder::Original | Holder::Version | Holder::Part => options.drop_missing && lost,
+                    Holder::Original | Holder::Version | Holder::Part => options.drop_missing && lost && !copy.is_good,
                 };
                 let removed = match removable {
                     true => match self.library.drop_row(&named).await? {
@@ -213,14 +270,7 @@ impl Verifier {
                 };
                 counts.removed += u64::from(removed);
                 *(if lost { &mut counts.missing } else { &mut counts.damaged }) += 1;
-                tell(Finding {
-                    problem,
-                    of: holder.as_str(),
-                    cloud: named.cloud_name,
-                    name: named.name,
-                    blob: named.blob.to_string(),
-                    removed,
-                });
+                tell(Finding { removed, ..finding(problem, false) });
             }
             if !full {
                 return Ok(counts);
@@ -315,7 +365,15 @@ impl Verifier {
                 totals.orphans_removed += u64::from(gone);
                 let blob = blob.to_string();
                 let (cloud, name) = (String::new(), String::new());
-                tell(Finding { problem: Problem::Orphan { bytes }, of: "blob", cloud, name, blob, removed: gone });
+                tell(Finding {
+                    problem: Problem::Orphan { bytes },
+                    of: "blob",
+                    cloud,
+                    name,
+                    blob,
+                    removed: gone,
+                    mended: false,
+                });
             }
         }
     }

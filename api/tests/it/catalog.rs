@@ -4,6 +4,7 @@ mod moving;
 mod notices;
 pub mod postgres;
 mod sqlite;
+mod versions;
 
 const KEY: [u8; 32] = [42; 32];
 const OTHER_KEY: [u8; 32] = [43; 32];

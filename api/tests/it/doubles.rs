@@ -333,7 +333,10 @@ impl StoredBody for StoredPicture {
     fn length(&self) -> u64 {
         PICTURE.len() as u64
     }
-    async fn open(self: Box<Self>, range: Range<u64>) -> io::Result<BoxStream<'static, io::Result<Bytes>>> {
+    async fn open(
+        self: Box<Self>,
+        range: Range<u64>,
+    ) -> std::result::Result<BoxStream<'static, io::Result<Bytes>>, DeliveryError> {
         let part = &PICTURE[range.start as usize..range.end as usize];
         let pieces: Vec<io::Result<Bytes>> = part.chunks(3).map(|piece| Ok(Bytes::from_static(piece))).collect();
         Ok(stream::iter(pieces).boxed())

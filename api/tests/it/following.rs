@@ -127,12 +127,36 @@ async fn nodes_that_are_asked_for_one_picture_render_it_once() {
                     assert!(a.status == 200 && a.body == b.body);
                 }
                 assert_eq!(one.renders().await + two.renders().await, 10);
+                // Eager sets that meet: each picture is made by one of them, and both answer with all.
+                let sets: Vec<String> = (60..70).map(|width| format!("c_scale,w_{width}/jpg")).collect();
+                let eager = sets.join("|");
+                let set = [("public_id", "p"), ("type", "upload"), ("eager", eager.as_str())];
+                let credentials = one.credentials();
+                let headers = [("authorization", credentials.as_str())];
+                let explicit = |app| async move {
+                    let app: &WholeApp = app;
+                    app.post("/image/explicit", &set, None, &headers).await
+                };
+                let (a, b) = futures::join!(explicit(&one), explicit(&two));
+                for (status, answer) in [a, b] {
+                    let made = answer["eager"].as_array().unwrap();
+                    assert!(status == 200 && made.len() == 10, "{answer}");
+                    assert!(made.iter().zip(60..).all(|(one, width)| one["width"] == width), "{answer}");
+                }
+                assert_eq!(one.renders().await + two.renders().await, 20);
                 // A node that failed does not keep the other from trying.
                 one.blobs.delete(&one.asset("p").await.blob).await.unwrap();
                 let lost = "/demo/image/upload/w_50/p";
                 let both = async { futures::join!(one.get(lost), two.get(lost)) };
                 let (a, b) = tokio::time::timeout(Duration::from_secs(120), both).await.expect("nobody waits");
                 assert_eq!((a.status.as_u16(), b.status.as_u16()), (500, 500));
+                let lost = [("public_id", "p"), ("type", "upload"), ("eager", "w_80/jpg|w_81/jpg")];
+                let explicit = |app| async move {
+                    let app: &WholeApp = app;
+                    app.post("/image/explicit", &lost, None, &headers).await
+                };
+                let both = async { futures::join!(explicit(&one), explicit(&two)) };
+                tokio::time::timeout(Duration::from_secs(120), both).await.expect("no eager set waits");
             };
             let here = tokio::runtime::Handle::current();
             tokio::task::spawn_blocking(move || here.block_on(nodes(url))).await.unwrap();

@@ -44,6 +44,13 @@ async fn what_is_too_much_is_refused_at_once_and_the_rest_is_served() {
     let in_flight = app.metric("tintype_works_in_flight").await;
     let expected = 300 - in_flight - QUEUE as u64;
     until(&app, "tintype_works_total{lane=\"interactive\",outcome=\"busy\"}", |n| n == expected).await;
+    // It is counted a moment before the answer is there.
+    let all_there = async {
+        while (asked.iter().filter(|answer| answer.is_finished()).count() as u64) < expected {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, all_there).await.unwrap();
     let mut rest = Vec::new();
     for answer in asked.drain(..) {
         if answer.is_finished() {

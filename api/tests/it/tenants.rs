@@ -177,6 +177,9 @@ async fn an_upload_beyond_a_limit_is_refused() {
     }
     let refused = upload("c").await;
     assert_eq!(refused, (420, "Asset limit exceeded. Limit of 2 assets reached.".to_owned()));
+    let credentials = app.credentials();
+    let made = app.post("/image/text", &[("text", "hello")], None, &[("authorization", &credentials)]).await;
+    assert_eq!(made.0, 420, "what the server makes is an asset too: {}", made.1);
     let (_, usage) = app.admin(Method::GET, "/usage", Value::Null).await;
     assert_eq!((&usage["objects"]["limit"], &usage["objects"]["used_percent"]), (&json!(2), &json!(100.0)));
     assert_eq!((&usage["storage"]["limit"], &usage["storage"]["used_percent"]), (&json!(10 * size), &json!(20.0)));
@@ -188,4 +191,9 @@ async fn an_upload_beyond_a_limit_is_refused() {
     assert_eq!(refused, (420, message));
     set(CloudSettings { max_storage_bytes: Some(3 * size), ..CloudSettings::default() }).await;
     assert_eq!(upload("c").await.0, 200, "up to the limit");
+    set(CloudSettings::default()).await;
+    let before = app.usage().await.transformations;
+    let made = app.post("/image/text", &[("text", "hello")], None, &[("authorization", &credentials)]).await;
+    assert_eq!(made.0, 200, "{}", made.1);
+    assert_eq!(app.usage().await.transformations, before + 1, "a text is rendered");
 }

@@ -12,10 +12,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
-use tintype_api::app::{App, Outside, Records, open_records, open_store};
+use tintype_api::app::{App, AppError, Outside, Records, Stores, open_records, open_stores};
 use tintype_api::catalog::Catalog;
 use tintype_api::config::Config;
 use tintype_api::config::machine::Machine;
+use tintype_api::config::secret_key;
 use tintype_api::demo::{Demo, find_or_create};
 use tintype_api::domain::{Asset, AssetKey, BlobKey, Day, DeliveryType, Derived, PublicId, ResourceType, Usage};
 use tintype_api::fetch::RemoteClient;
@@ -42,8 +43,10 @@ pub struct WholeApp {
     pub catalog: Arc<dyn Catalog>,
     pub records: Records,
     pub blobs: Arc<dyn BlobStore>,
+    /// The second store, where there is one.
+    pub copies: Option<Arc<dyn BlobStore>>,
     pub demo: Demo,
-    app: App,
+    pub app: App,
     router: Router,
 }
 
@@ -51,29 +54,38 @@ impl WholeApp {
     /// With blobs in a folder.
     pub async fn start() -> Self {
         let (folder, config) = configured();
-        let blobs = open_store(&config).await.unwrap();
-        Self::with_blobs(folder, config, blobs).await
+        let stores = open_stores(&config).await.unwrap();
+        Self::with_blobs(folder, config, stores).await
+    }
+
+    /// With more flags.
+    pub async fn start_with(flags: &[(&str, &str)]) -> Self {
+        let (folder, config) = configured_with(flags);
+        let stores = open_stores(&config).await.unwrap();
+        Self::with_blobs(folder, config, stores).await
     }
 
     /// With other blobs, and with more flags.
     pub async fn start_over(blobs: Arc<dyn BlobStore>, flags: &[(&str, &str)]) -> Self {
         let (folder, config) = configured_with(flags);
-        Self::with_blobs(folder, config, blobs).await
+        Self::with_blobs(folder, config, blobs.into()).await
     }
 
     /// With blobs in memory.
     pub async fn start_in_memory() -> Self {
         let (folder, config) = configured();
-        Self::with_blobs(folder, config, Arc::new(MemoryStore::new())).await
+        let blobs: Arc<dyn BlobStore> = Arc::new(MemoryStore::new());
+        Self::with_blobs(folder, config, blobs.into()).await
     }
 
-    async fn with_blobs(folder: TempDir, config: Config, blobs: Arc<dyn BlobStore>) -> Self {
+    async fn with_blobs(folder: TempDir, config: Config, stores: Stores) -> Self {
         let records = open_records(&config).await.unwrap();
         let catalog = records.catalog.clone();
         let demo = find_or_create(catalog.as_ref()).await.unwrap().unwrap();
         assert!(demo.created);
-        let (app, router) = assemble(&config, &records, &blobs).await;
-        WholeApp { config, folder: Arc::new(folder), catalog, records, blobs, demo, app, router }
+        let (app, router) = assemble(&config, &records, &stores).await;
+        let Stores { blobs, copies } = stores;
+        WholeApp { config, folder: Arc::new(folder), catalog, records, blobs, copies, demo, app, router }
     }
 
     /// Another server over the same blobs, with a catalog of its own over the same rows.
@@ -83,21 +95,39 @@ impl WholeApp {
 
     /// As [`WholeApp::beside`], with another outside.
     pub async fn beside_with(&self, outside: Outside) -> Self {
-        let records = open_records(&self.config).await.unwrap();
+        self.beside_with_records(open_records(&self.config).await.unwrap(), outside).await
+    }
+
+    /// Another server over the same blobs and these records.
+    pub async fn beside_over(&self, records: Records) -> Self {
+        self.beside_with_records(records, Outside::default()).await
+    }
+
+    async fn beside_with_records(&self, records: Records, outside: Outside) -> Self {
         let chosen = Choice::cpu_only("a test");
-        let app = App::assemble_with(self.config.clone(), records.clone(), self.blobs.clone(), chosen, outside)
-            .await
-            .unwrap();
+        let app =
+            App::assemble_with(self.config.clone(), records.clone(), self.stores(), chosen, outside).await.unwrap();
         WholeApp {
             config: self.config.clone(),
             folder: self.folder.clone(),
             catalog: records.catalog.clone(),
             records,
             blobs: self.blobs.clone(),
+            copies: self.copies.clone(),
             demo: self.demo.clone(),
             router: router(app.state()),
             app,
         }
+    }
+
+    /// Opens the catalog as another start of this program does.
+    pub async fn reopen(&self) -> Result<Records, AppError> {
+        open_records(&self.config).await
+    }
+
+    /// The key of the catalog.
+    pub fn secret_key(&self) -> [u8; 32] {
+        secret_key::load_or_create(&self.config.secret_key_file).unwrap()
     }
 
     /// The folder of all that the server has.
@@ -107,7 +137,11 @@ impl WholeApp {
 
     /// Another process over the same catalog and blobs: its memory is empty, its counters start from 0.
     pub async fn restart(&mut self) {
-        (self.app, self.router) = assemble(&self.config, &self.records, &self.blobs).await;
+        (self.app, self.router) = assemble(&self.config, &self.records, &self.stores()).await;
+    }
+
+    fn stores(&self) -> Stores {
+        Stores { blobs: self.blobs.clone(), copies: self.copies.clone() }
     }
 
     pub async fn send(&self, request: Request<Body>) -> Answer {
@@ -308,9 +342,9 @@ fn configured_with(more: &[(&str, &str)]) -> (TempDir, Config) {
     (folder, config)
 }
 
-async fn assemble(config: &Config, records: &Records, blobs: &Arc<dyn BlobStore>) -> (App, Router) {
+async fn assemble(config: &Config, records: &Records, stores: &Stores) -> (App, Router) {
     let chosen = Choice::cpu_only("a test");
-    let app = App::assemble(config.clone(), records.clone(), blobs.clone(), chosen).await.unwrap();
+    let app = App::assemble(config.clone(), records.clone(), stores.clone(), chosen).await.unwrap();
     let router = router(app.state());
     (app, router)
 }

@@ -14,6 +14,7 @@ async fn who_would_wait_for_too_long_is_told_at_once() {
     let held = house.interactive(2);
     house.begun(2).await;
     // There is room in the queue, and everything stands still.
+    assert_eq!(house.scheduler.room(), 0);
     assert_eq!(within(house.interactive(3)).await.unwrap_err(), WorkError::Busy);
     let eager = house.eager(4);
     house.waiting(1).await;
@@ -48,5 +49,31 @@ async fn other_tasks_share_threads_and_bytes() {
     within(waits).await.unwrap();
     within(held).await.unwrap();
     until(|| house.metrics().in_flight_bytes == 0).await;
+    house.close().await;
+}
+
+#[tokio::test]
+async fn room_is_what_may_run_and_wait() {
+    let mut house = House::new(Config { n_threads: 1, max_in_flight: 2, max_waiting_interactive: 3, ..config() });
+    assert_eq!(house.scheduler.room(), 5);
+    house.script.hold([1]);
+    let held = house.interactive(1);
+    house.begun(1).await;
+    assert_eq!(house.scheduler.room(), 4);
+    let others: Vec<_> = (2..6).map(|key| house.interactive(key)).collect();
+    house.waiting(3).await;
+    assert_eq!(house.scheduler.room(), 0);
+    assert_eq!(within(house.interactive(6)).await.unwrap_err(), WorkError::Busy);
+    // What is on its way anyway takes no room.
+    let joined = house.interactive(1);
+    house.script.gate.open();
+    within(joined).await.unwrap();
+    within(held).await.unwrap();
+    for other in others {
+        within(other).await.unwrap();
+    }
+    assert_eq!(house.metrics().outcome(Outcome::Busy), 1);
+    house.scheduler.count_refused();
+    assert_eq!(house.metrics().outcome(Outcome::Busy), 2);
     house.close().await;
 }

@@ -69,6 +69,7 @@ pub(super) async fn settle(sql: &mut dyn Sql, blobs: BTreeSet<BlobKey>) -> Resul
             let values: Vec<_> = free.iter().flat_map(|blob| [text(blob.as_str()), since.clone()]).collect();
             sql.execute_once(&insert, &values).await?;
         }
+        super::copies::follow(sql, &named, &free).await?;
         freed.extend(free);
     }
     Ok(freed)

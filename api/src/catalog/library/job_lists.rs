@@ -6,10 +6,10 @@ use super::{
     super::{
         Result,
         record::{self, Columns, Value},
-        sql::{marks, text},
+        sql::{Channel, marks, text},
     },
     Library,
-    jobs::{JOB_COLUMNS, at, ids_of, read_job, wake},
+    jobs::{JOB_COLUMNS, at, ids_of, read_job},
 };
 use crate::domain::{CloudId, Job, JobId, JobKind, JobState, Timestamp};
 
@@ -127,7 +127,7 @@ impl Library {
                                         AND other.unique_key <> '' AND other.state IN ('waiting', 'running')))";
                     count += sql.execute(update, &[at(now), text(row.text(0)?)]).await?;
                 }
-                wake(sql).await?;
+                sql.tell(Channel::Jobs);
                 Ok(count)
             }
             .boxed()

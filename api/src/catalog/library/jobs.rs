@@ -9,7 +9,7 @@ use super::{
     super::{
         CatalogError, Result,
         record::{self, Columns, Value},
-        sql::{Dialect, Record, Sql, marks, text},
+        sql::{Channel, Record, Sql, marks, text},
     },
     Library,
 };
@@ -25,8 +25,6 @@ const MAX_CLOUDS: usize = 256;
 const N_ROUNDS: usize = 4;
 /// How often an insertion starts over when the job with its unique key ends between two statements.
 const N_ATTEMPTS: usize = 10;
-/// Channel on which PostgreSQL tells that there is a job.
-pub(in crate::catalog) const CHANNEL: &str = "tintype_jobs";
 
 /// Answer to [`Library::enqueue_jobs`], for each job.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,14 +88,6 @@ pub(super) fn ids_of(jobs: &[JobId]) -> Vec<Value> {
     jobs.iter().map(|id| text(id.as_str())).collect()
 }
 
-/// Tells listening workers when the transaction commits.
-pub(super) async fn wake(sql: &mut dyn Sql) -> Result<()> {
-    if sql.dialect() == Dialect::Postgres {
-        sql.execute("SELECT pg_notify(?, '')", &[text(CHANNEL)]).await?;
-    }
-    Ok(())
-}
-
 /// Adds jobs as a part of a transaction.
 pub(in crate::catalog) async fn enqueue(sql: &mut dyn Sql, jobs: &[NewJob], now: Timestamp) -> Result<Vec<Enqueued>> {
     let mut answers = Vec::with_capacity(jobs.len());
@@ -105,7 +95,7 @@ pub(in crate::catalog) async fn enqueue(sql: &mut dyn Sql, jobs: &[NewJob], now:
         answers.push(enqueue_one(sql, job, now).await?);
     }
     if answers.iter().any(|answer| answer.fresh) {
-        wake(sql).await?;
+        sql.tell(Channel::Jobs);
     }
     Ok(answers)
 }
@@ -429,7 +419,7 @@ impl Library {
                 let mut values = vec![text(lease)];
                 values.extend(ids_of(&jobs));
                 let count = sql.execute_once(&update, &values).await?;
-                wake(sql).await?;
+                sql.tell(Channel::Jobs);
                 Ok(count)
             }
             .boxed()
@@ -460,7 +450,7 @@ impl Library {
                 let waiting = "UPDATE jobs SET state = 'waiting', lease = '', run_at = ?, error = 'its worker was lost'
                                WHERE state = 'running' AND lease_until < ?";
                 let waiting = sql.execute(waiting, &[at(now), at(now)]).await?;
-                wake(sql).await?;
+                sql.tell(Channel::Jobs);
                 Ok(Reclaimed { waiting, dead })
             }
             .boxed()

@@ -5,6 +5,7 @@ pub(super) mod assets;
 mod blobs;
 mod chunks;
 mod clouds;
+mod copies;
 mod definitions;
 mod derived;
 mod epochs;
@@ -27,14 +28,20 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 
-use super::{Result, postgres::PostgresCatalog, sql::Sql, sqlite::SqliteCatalog};
+use super::{
+    Result,
+    postgres::PostgresCatalog,
+    sql::{Channel, Sql},
+    sqlite::SqliteCatalog,
+};
 
 pub use assets::Renamed;
 pub use chunks::{Chunk, ChunkOutcome};
 pub use clouds::{CloudRemoval, KeyChange, KeyLabel, KeyOutcome};
+pub use copies::{COPY_JOB, CopiesFound, OriginalBlob, copy_job};
 pub use definitions::{Definition, DefinitionKind, DefinitionPage};
 pub use derived::{DerivedCursor, DerivedOf, DerivedPage};
-pub use epochs::{ChangeMark, Changes};
+pub use epochs::ChangeMark;
 pub use export::{BLOBS, ImportTable, Imported, RowSink, TABLES_OF_BACKUP};
 pub use filter::{AssetFilter, LibraryCursor, LibraryPage, Selection};
 pub use folder_search::{FolderColumn, FolderOrder, FolderPage};
@@ -77,7 +84,7 @@ impl Library {
         match &self.database {
             // Only this process writes to the file, or others that people start by hand.
             Database::Sqlite(_) => std::future::pending().await,
-            Database::Postgres(catalog) => catalog.listen(jobs::CHANNEL, on_job).await,
+            Database::Postgres(catalog) => catalog.listen(Channel::Jobs.name(), on_job).await,
         }
     }
 

@@ -5,10 +5,13 @@ mod assets;
 mod clouds;
 mod derived;
 mod listen;
+mod notices;
 mod open;
 mod row;
 mod session;
 mod usage;
+
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use deadpool_postgres::{Client, Pool, Transaction};
@@ -16,13 +19,17 @@ use futures::FutureExt;
 use tokio_postgres::{Row, types::ToSql};
 
 use super::{
-    AssetCursor, AssetPage, Catalog, CatalogError, DeletedAsset, EvictedDerived, PutAsset, PutDerived, Result, library,
-    record, seal::Sealer,
+    AssetCursor, AssetPage, Catalog, CatalogError, DeletedAsset, EvictedDerived, Migration, PutAsset, PutDerived,
+    Result, library, migration,
+    record::{self, Columns},
+    seal::Sealer,
+    sql::Channel,
 };
 use crate::domain::{
     ApiKey, Asset, AssetId, AssetKey, BlobKey, Cloud, CloudId, CloudName, Day, Derived, DerivedKey, NewAsset, Region,
     Timestamp, Usage, UsageDelta, VersionId,
 };
+use notices::Notices;
 use row::Failure;
 
 /// Result of the work inside one transaction.
@@ -37,21 +44,38 @@ pub struct PostgresCatalog {
     /// For connections that are not of the pool.
     config: tokio_postgres::Config,
     sealer: Sealer,
+    /// The steps of the schema that this program knows.
+    steps: Vec<Migration>,
+    notices: Notices,
+    /// Whether a second store gets copies of originals.
+    keeps_copies: AtomicBool,
 }
 
 impl PostgresCatalog {
     /// Connects to the database that `url` names (`postgres://user:password@host/database`, or a unix socket as an
     /// encoded host; without TLS) and brings its schema up to date. The database's encoding must be UTF8. `key`
     /// encrypts the API secrets. [`CatalogError::WrongKey`] when they were encrypted with another one,
-    /// [`CatalogError::Unavailable`] when the server cannot be reached.
+    /// [`CatalogError::Unavailable`] when the server cannot be reached, [`CatalogError::Schema`] when a newer program has
+    /// changed the database so that this one does not work with it.
     pub async fn open(url: &str, key: [u8; 32]) -> Result<Self> {
+        Self::open_with(url, key, &[]).await
+    }
+
+    /// As [`PostgresCatalog::open`], for a program that knows these later steps too.
+    pub async fn open_with(url: &str, key: [u8; 32], later: &[Migration]) -> Result<Self> {
+        let steps = [open::MIGRATIONS, later].concat();
         let sealer = Sealer::new(&key);
         let config = open::config(url)?;
         let pool = open::pool(config.clone())?;
         let mut client = client(&pool).await?;
-        open::prepare(&mut client, &sealer).await.map_err(|failure| failure.during("open"))?;
+        open::prepare(&mut client, &sealer, &steps).await.map_err(|failure| failure.during("open"))?;
         drop(client);
-        Ok(Self { pool, config, sealer })
+        let notices = Notices::start(pool.clone());
+        Ok(Self { pool, config, sealer, steps, notices, keeps_copies: AtomicBool::new(false) })
+    }
+
+    pub(in crate::catalog) fn keep_copies(&self) {
+        self.keeps_copies.store(true, Ordering::Relaxed);
     }
 
     /// The rows that answer one statement, which is a transaction of its own.
@@ -65,7 +89,11 @@ impl PostgresCatalog {
     async fn execute(&self, operation: &'static str, sql: &str, parameters: Parameters<'_>) -> Result<u64> {
         let client = client(&self.pool).await?;
         let execute = async { Ok(client.execute(&client.prepare_cached(sql).await?, parameters).await?) };
-        execute.await.map_err(|failure: Failure| failure.during(operation))
+        let changed = execute.await.map_err(|failure: Failure| failure.during(operation))?;
+        if notices::is_followed(sql) {
+            self.notices.tell([Channel::Changes]);
+        }
+        Ok(changed)
     }
 
     /// Runs `work` as one transaction of level READ COMMITTED; the parts of it that must not meet others take locks.
@@ -95,7 +123,9 @@ impl Catalog for PostgresCatalog {
         record::check_first_key(cloud, first_key)?;
         let sealed = self.sealer.seal_secret(&first_key.cloud, &first_key.key, &first_key.secret)?;
         let (cloud, key) = (record::cloud_values(cloud), record::api_key_values(first_key, sealed)?);
-        self.transact("create a cloud", async |transaction| clouds::create(transaction, &cloud, &key).await).await
+        self.transact("create a cloud", async |transaction| clouds::create(transaction, &cloud, &key).await).await?;
+        self.notices.tell([Channel::Changes]);
+        Ok(())
     }
 
     async fn cloud(&self, id: &CloudId) -> Result<Option<Cloud>> {
@@ -113,7 +143,9 @@ impl Catalog for PostgresCatalog {
     async fn add_api_key(&self, key: &ApiKey) -> Result<()> {
         let sealed = self.sealer.seal_secret(&key.cloud, &key.key, &key.secret)?;
         let values = record::api_key_values(key, sealed)?;
-        self.transact("add an API key", async |transaction| clouds::add_key(transaction, &values).await).await
+        self.transact("add an API key", async |transaction| clouds::add_key(transaction, &values).await).await?;
+        self.notices.tell([Channel::Changes]);
+        Ok(())
     }
 
     async fn api_key(&self, key: &str) -> Result<Option<ApiKey>> {
@@ -238,8 +270,10 @@ impl Catalog for PostgresCatalog {
     }
 
     async fn ping(&self) -> Result<()> {
-        self.query("answer", "SELECT count(*) FROM key_check", &[]).await?;
-        Ok(())
+        let sql = "SELECT coalesce(max(coalesce(compatible_from, number)), 0) FROM migrations";
+        let rows = self.query("answer", sql, &[]).await?;
+        let wanted: Work<i64> = rows.first().map_or(Ok(0), |row| row.number(0));
+        migration::check(&self.steps, wanted.map_err(|failure| failure.during("answer"))?)
     }
 
     fn kind(&self) -> &'static str {

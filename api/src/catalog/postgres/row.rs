@@ -45,6 +45,11 @@ pub(super) fn described(error: &dyn Error) -> String {
 }
 
 impl Failure {
+    /// Whether somebody else held a lock for too long.
+    pub(super) fn is_lock_timeout(&self) -> bool {
+        matches!(self, Self::Sql(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE))
+    }
+
     /// Sorts an error of the database by what a caller can do about it.
     pub(super) fn during(self, operation: &'static str) -> CatalogError {
         let error = match self {

@@ -1,5 +1,7 @@
 //! Statements that are written for both databases, on PostgreSQL.
 
+use std::{collections::BTreeSet, sync::atomic::Ordering};
+
 use deadpool_postgres::Transaction;
 use futures::future::BoxFuture;
 use tokio_postgres::{IsolationLevel, Row, types::Type};
@@ -8,9 +10,10 @@ use super::{
     super::{
         CatalogError, Result,
         record::{Columns, Value},
-        sql::{Dialect, Record, Sql, numbered},
+        sql::{Channel, Dialect, Record, Sql, numbered},
     },
     PostgresCatalog, Work, client,
+    notices::is_followed,
     row::{Failure, parameters},
 };
 
@@ -18,6 +21,9 @@ use super::{
 struct Session<'t> {
     transaction: &'t Transaction<'t>,
     operation: &'static str,
+    /// What is told after the commit.
+    told: BTreeSet<Channel>,
+    keeps_copies: bool,
 }
 
 fn record(row: &Row) -> Work<Record> {
@@ -39,8 +45,16 @@ fn record(row: &Row) -> Work<Record> {
 }
 
 impl Session<'_> {
-    async fn rows(&self, sql: &str, values: &[Value], keep: bool) -> Work<Vec<Record>> {
-        let sql = numbered(sql);
+    /// The statement as PostgreSQL writes it.
+    fn noted(&mut self, sql: &str) -> String {
+        if is_followed(sql) {
+            self.told.insert(Channel::Changes);
+        }
+        numbered(sql)
+    }
+
+    async fn rows(&mut self, sql: &str, values: &[Value], keep: bool) -> Work<Vec<Record>> {
+        let sql = self.noted(sql);
         let rows = if keep {
             self.transaction.query(&self.transaction.prepare_cached(&sql).await?, &parameters(values)).await?
         } else {
@@ -49,8 +63,8 @@ impl Session<'_> {
         rows.iter().map(record).collect()
     }
 
-    async fn run(&self, sql: &str, values: &[Value], keep: bool) -> Work<u64> {
-        let sql = numbered(sql);
+    async fn run(&mut self, sql: &str, values: &[Value], keep: bool) -> Work<u64> {
+        let sql = self.noted(sql);
         Ok(if keep {
             self.transaction.execute(&self.transaction.prepare_cached(&sql).await?, &parameters(values)).await?
         } else {
@@ -62,6 +76,14 @@ impl Session<'_> {
 impl Sql for Session<'_> {
     fn dialect(&self) -> Dialect {
         Dialect::Postgres
+    }
+
+    fn tell(&mut self, channel: Channel) {
+        self.told.insert(channel);
+    }
+
+    fn keeps_copies(&self) -> bool {
+        self.keeps_copies
     }
 
     fn query<'a>(&'a mut self, sql: &'a str, values: &'a [Value]) -> BoxFuture<'a, Result<Vec<Record>>> {
@@ -112,8 +134,12 @@ impl PostgresCatalog {
         let failed = |error: tokio_postgres::Error| Failure::from(error).during(operation);
         let begin = client.build_transaction().isolation_level(level).read_only(!write);
         let transaction = begin.start().await.map_err(failed)?;
-        let value = work(&mut Session { transaction: &transaction, operation }).await?;
+        let keeps_copies = self.keeps_copies.load(Ordering::Relaxed);
+        let mut session = Session { transaction: &transaction, operation, told: BTreeSet::new(), keeps_copies };
+        let value = work(&mut session).await?;
+        let told = session.told;
         transaction.commit().await.map_err(failed)?;
+        self.notices.tell(told);
         Ok(value)
     }
 }

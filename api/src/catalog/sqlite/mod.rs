@@ -9,7 +9,13 @@ mod row;
 mod session;
 mod usage;
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use async_trait::async_trait;
 use futures::FutureExt;
@@ -18,8 +24,8 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
-    AssetCursor, AssetPage, Catalog, CatalogError, DeletedAsset, EvictedDerived, PutAsset, PutDerived, Result, library,
-    record, seal::Sealer,
+    AssetCursor, AssetPage, Catalog, CatalogError, DeletedAsset, EvictedDerived, Migration, PutAsset, PutDerived,
+    Result, library, migration, record, seal::Sealer,
 };
 use crate::domain::{
     ApiKey, Asset, AssetId, AssetKey, BlobKey, Cloud, CloudId, CloudName, Day, Derived, DerivedKey, NewAsset, Region,
@@ -38,18 +44,28 @@ pub struct SqliteCatalog {
     writer: Connections,
     readers: Connections,
     sealer: Sealer,
+    /// The steps of the schema that this program knows.
+    steps: Vec<Migration>,
+    /// Whether a second store gets copies of originals.
+    keeps_copies: AtomicBool,
 }
 
 impl SqliteCatalog {
     /// Opens the file, creating it (mode 0600) and the folders above it if need be, and brings its schema up to date.
-    /// `key` encrypts the API secrets. [`CatalogError::WrongKey`] when they were encrypted with another one.
+    /// `key` encrypts the API secrets. [`CatalogError::WrongKey`] when they were encrypted with another one,
+    /// [`CatalogError::Schema`] when a newer program has changed the file so that this one does not work with it.
     pub async fn open(path: &Path, key: [u8; 32]) -> Result<Self> {
-        let path = path.to_owned();
+        Self::open_with(path, key, &[]).await
+    }
+
+    /// As [`SqliteCatalog::open`], for a program that knows these later steps too.
+    pub async fn open_with(path: &Path, key: [u8; 32], later: &[Migration]) -> Result<Self> {
+        let (path, steps) = (path.to_owned(), [open::MIGRATIONS, later].concat());
         blocking("open", move || {
             let sealer = Sealer::new(&key);
-            let writer = open::writer(&path, &sealer)?;
+            let writer = open::writer(&path, &sealer, &steps)?;
             let readers = (0..N_READERS).map(|_| open::reader(&path)).collect::<Result<Vec<_>>>()?;
-            Ok(Self { writer: Connections::new(vec![writer]), readers: Connections::new(readers), sealer })
+            Ok(Self::over(Connections::new(vec![writer]), Connections::new(readers), sealer, steps))
         })
         .await
     }
@@ -60,9 +76,17 @@ impl SqliteCatalog {
         blocking("open", move || {
             let sealer = Sealer::new(&rand::random());
             let only = Connections::new(vec![open::in_memory(&sealer)?]);
-            Ok(Self { writer: only.clone(), readers: only, sealer })
+            Ok(Self::over(only.clone(), only, sealer, open::MIGRATIONS.to_vec()))
         })
         .await
+    }
+
+    fn over(writer: Connections, readers: Connections, sealer: Sealer, steps: Vec<Migration>) -> Self {
+        Self { writer, readers, sealer, steps, keeps_copies: AtomicBool::new(false) }
+    }
+
+    pub(in crate::catalog) fn keep_copies(&self) {
+        self.keeps_copies.store(true, Ordering::Relaxed);
     }
 
     /// Runs `work` as one read transaction: all of its queries see the same state.
@@ -324,10 +348,11 @@ impl Catalog for SqliteCatalog {
     }
 
     async fn ping(&self) -> Result<()> {
-        self.read("answer", |transaction| {
-            Ok(transaction.query_row("SELECT count(*) FROM key_check", [], |_| Ok(()))?)
-        })
-        .await
+        let wanted = self.read("answer", |transaction| {
+            let sql = "SELECT coalesce(max(coalesce(compatible_from, number)), 0) FROM migrations";
+            Ok(transaction.query_row(sql, [], |row| row.get(0))?)
+        });
+        migration::check(&self.steps, wanted.await?)
     }
 
     fn kind(&self) -> &'static str {

@@ -2,12 +2,12 @@
 
 use std::{fs, io, path::Path, time::Duration};
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior};
 
 use super::{
     super::{
         CatalogError, Result,
-        migration::{self, Migration},
+        migration::{self, Migration, Recorded},
         seal::Sealer,
     },
     Work,
@@ -19,17 +19,23 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Statements that a connection keeps prepared.
 const N_PREPARED: usize = 64;
 
-const MIGRATIONS: &[Migration] = &[
-    Migration { number: 1, name: "foundation", sql: include_str!("migrations/0001_foundation.sql") },
-    Migration { number: 2, name: "derived_by_use", sql: include_str!("migrations/0002_derived_by_use.sql") },
-    Migration { number: 3, name: "library", sql: include_str!("migrations/0003_library.sql") },
-    Migration { number: 4, name: "search", sql: include_str!("migrations/0004_search.sql") },
-    Migration { number: 5, name: "jobs", sql: include_str!("migrations/0005_jobs.sql") },
-    Migration { number: 6, name: "epochs", sql: include_str!("migrations/0006_epochs.sql") },
+pub(super) const MIGRATIONS: &[Migration] = &[
+    step(1, "foundation", include_str!("migrations/0001_foundation.sql")),
+    step(2, "derived_by_use", include_str!("migrations/0002_derived_by_use.sql")),
+    step(3, "library", include_str!("migrations/0003_library.sql")),
+    step(4, "search", include_str!("migrations/0004_search.sql")),
+    step(5, "jobs", include_str!("migrations/0005_jobs.sql")),
+    step(6, "epochs", include_str!("migrations/0006_epochs.sql")),
+    step(7, "copies", include_str!("migrations/0007_copies.sql")),
 ];
 
+/// A step after which only programs work that know it.
+const fn step(number: i64, name: &'static str, sql: &'static str) -> Migration {
+    Migration { number, name, sql, compatible_from: number }
+}
+
 /// The connection that writes, after it has brought the schema up to date and verified the key.
-pub(super) fn writer(path: &Path, sealer: &Sealer) -> Result<Connection> {
+pub(super) fn writer(path: &Path, sealer: &Sealer, steps: &[Migration]) -> Result<Connection> {
     create_file(path).map_err(|error| CatalogError::Unavailable(format!("create {}: {error}", path.display())))?;
     let open = || -> Work<Connection> {
         let mut connection = connect(path)?;
@@ -39,7 +45,7 @@ pub(super) fn writer(path: &Path, sealer: &Sealer) -> Result<Connection> {
             return Err(CatalogError::Internal { operation: "open", detail }.into());
         }
         connection.pragma_update(None, "synchronous", "FULL")?;
-        prepare(&mut connection, sealer)?;
+        prepare(&mut connection, sealer, steps)?;
         Ok(connection)
     };
     open().map_err(|failure| failure.during("open"))
@@ -49,7 +55,7 @@ pub(super) fn writer(path: &Path, sealer: &Sealer) -> Result<Connection> {
 pub(super) fn in_memory(sealer: &Sealer) -> Result<Connection> {
     let open = || -> Work<Connection> {
         let mut connection = settled(Connection::open_in_memory()?)?;
-        prepare(&mut connection, sealer)?;
+        prepare(&mut connection, sealer, MIGRATIONS)?;
         Ok(connection)
     };
     open().map_err(|failure| failure.during("open"))
@@ -92,22 +98,13 @@ fn create_file(path: &Path) -> io::Result<()> {
 
 /// Migrates and verifies the key in one transaction that locks out other writers, so that a start that fails changes
 /// nothing.
-fn prepare(connection: &mut Connection, sealer: &Sealer) -> Work<()> {
+fn prepare(connection: &mut Connection, sealer: &Sealer, steps: &[Migration]) -> Work<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    transaction.execute_batch(
-        "CREATE TABLE IF NOT EXISTS migrations (
-             number INTEGER PRIMARY KEY NOT NULL, name TEXT NOT NULL, applied_at INTEGER NOT NULL
-         ) STRICT",
-    )?;
-    let recorded: Vec<i64> = transaction
-        .prepare("SELECT number FROM migrations ORDER BY number")?
-        .query_map([], |row| row.get(0))?
-        .collect::<rusqlite::Result<_>>()?;
-    for step in migration::missing(MIGRATIONS, &recorded)? {
+    for step in migration::missing(steps, &recorded(&transaction)?)? {
         transaction.execute_batch(step.sql)?;
         transaction.execute(
-            "INSERT INTO migrations (number, name, applied_at) VALUES (?, ?, ?)",
-            (step.number, step.name, Timestamp::now().unix_micros()),
+            "INSERT INTO migrations (number, name, applied_at, compatible_from) VALUES (?, ?, ?, ?)",
+            (step.number, step.name, Timestamp::now().unix_micros(), step.compatible_from),
         )?;
     }
     let check: Option<Vec<u8>> =
@@ -120,4 +117,22 @@ fn prepare(connection: &mut Connection, sealer: &Sealer) -> Work<()> {
     }
     transaction.commit()?;
     Ok(())
+}
+
+/// The steps that the database has seen; their table is made where it is missing.
+fn recorded(transaction: &Transaction<'_>) -> Work<Vec<Recorded>> {
+    transaction.execute_batch(
+        "CREATE TABLE IF NOT EXISTS migrations (
+             number INTEGER PRIMARY KEY NOT NULL, name TEXT NOT NULL, applied_at INTEGER NOT NULL
+         ) STRICT",
+    )?;
+    let column = "SELECT EXISTS (SELECT 1 FROM pragma_table_info('migrations') WHERE name = 'compatible_from')";
+    if !transaction.query_row(column, [], |row| row.get::<_, bool>(0))? {
+        // Steps that were recorded before there was the column fit the programs that know them.
+        transaction.execute_batch("ALTER TABLE migrations ADD COLUMN compatible_from INTEGER")?;
+    }
+    let mut rows =
+        transaction.prepare("SELECT number, coalesce(compatible_from, number) FROM migrations ORDER BY number")?;
+    let rows = rows.query_map([], |row| Ok(Recorded { number: row.get(0)?, compatible_from: row.get(1)? }))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
 }

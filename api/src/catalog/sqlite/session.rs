@@ -1,5 +1,7 @@
 //! Statements that are written for both databases, on SQLite.
 
+use std::sync::atomic::Ordering;
+
 use futures::{FutureExt, future::BoxFuture};
 use rusqlite::{Connection, params_from_iter, types::ValueRef};
 
@@ -7,7 +9,7 @@ use super::{
     super::{
         CatalogError, Result,
         record::Value,
-        sql::{Dialect, Record, Sql},
+        sql::{Channel, Dialect, Record, Sql},
     },
     SqliteCatalog, Work, blocking,
     row::Failure,
@@ -17,6 +19,7 @@ use super::{
 struct Session<'c> {
     connection: &'c mut Connection,
     operation: &'static str,
+    keeps_copies: bool,
 }
 
 impl Session<'_> {
@@ -56,6 +59,12 @@ impl Session<'_> {
 impl Sql for Session<'_> {
     fn dialect(&self) -> Dialect {
         Dialect::Sqlite
+    }
+
+    fn tell(&mut self, _: Channel) {}
+
+    fn keeps_copies(&self) -> bool {
+        self.keeps_copies
     }
 
     fn query<'a>(&'a mut self, sql: &'a str, values: &'a [Value]) -> BoxFuture<'a, Result<Vec<Record>>> {
@@ -101,16 +110,17 @@ impl SqliteCatalog {
     ) -> Result<T> {
         let connections = if write { &self.writer } else { &self.readers };
         let (permit, idle) = connections.lend().await?;
+        let keeps_copies = self.keeps_copies.load(Ordering::Relaxed);
         blocking(operation, move || {
             let mut lent = super::Lent::take(permit, idle)?;
             let connection = lent.connection()?;
             let failed = |error: rusqlite::Error| Failure::from(error).during(operation);
             connection.execute_batch(if write { "BEGIN IMMEDIATE" } else { "BEGIN" }).map_err(failed)?;
             let open = Open(connection);
-            let value =
-                work(&mut Session { connection: &mut *open.0, operation }).now_or_never().unwrap_or_else(|| {
-                    Err(CatalogError::Internal { operation, detail: "a statement waited".to_owned() })
-                })?;
+            let mut session = Session { connection: &mut *open.0, operation, keeps_copies };
+            let value = work(&mut session).now_or_never().unwrap_or_else(|| {
+                Err(CatalogError::Internal { operation, detail: "a statement waited".to_owned() })
+            })?;
             open.0.execute_batch("COMMIT").map_err(failed)?;
             Ok(value)
         })

@@ -92,10 +92,10 @@ impl LibraryService {
 
     /// Opens the original, or what it was replaced with since the archive was planned.
     async fn open_original(&self, asset: &Asset) -> Result<(Asset, BlobReader), ApiError> {
-        match self.parts.blobs.open(&asset.blob, None).await {
+        match self.parts.blobs.open_original(&asset.blob, asset.bytes, None).await {
             Err(StorageError::NotFound(_)) => {
                 let now = self.asset(&asset.key).await?;
-                let reader = self.parts.blobs.open(&now.blob, None).await?;
+                let reader = self.parts.blobs.open_original(&now.blob, now.bytes, None).await?;
                 Ok((now, reader))
             }
             opened => Ok((asset.clone(), opened?)),

@@ -143,9 +143,7 @@ impl LibraryService {
         attachment: Option<String>,
     ) -> Result<DeliveryAnswer, ApiError> {
         let blobs = &self.parts.blobs;
-        if blobs.size(file.blob).await?.is_none() {
-            return Err(ApiError::Internal(format!("blob {} is not in the store", file.blob)));
-        }
+        blobs.check_original(file.blob, file.bytes).await?;
         let content_type = match Format::from_extension(file.format) {
             Some(format) if asset.key.resource_type == ResourceType::Image => format.content_type(),
             _ => media_type::of_file(file.format),

@@ -5,13 +5,14 @@ use super::archive_stream::from_delivery_error;
 use crate::catalog::PutAsset;
 use crate::catalog::library::{AssetFilter, Selection};
 use crate::domain::{
-    AccessMode, Asset, AssetDetails, AssetKey, DeliveryType, MadeOf, NewAsset, Orientation, PublicId, ResourceType,
-    Timestamp,
+    AccessMode, Asset, AssetDetails, AssetKey, Day, DeliveryType, MadeOf, NewAsset, Orientation, PublicId,
+    ResourceType, Timestamp, UsageDelta,
 };
 use crate::jobs::events::Event;
 use crate::service::access::Caller;
 use crate::service::call::{ApiError, Params, shown};
 use crate::service::params::{EagerEntry, EagerExtension};
+use crate::service::quota;
 use crate::service::studio::{MadeFile, Studio};
 use bytes::Bytes;
 use md5::{Digest, Md5};
@@ -174,7 +175,10 @@ impl LibraryService {
                 let eager = &self.parts.eager;
                 match eager.picture(&caller.cloud, asset, &entry).await.map_err(from_delivery_error)? {
                     Some(picture) => Ok(picture.bytes),
-                    None => Ok(self.parts.blobs.read(&asset.blob).await?),
+                    None => {
+                        let expected = crate::storage::Expected::of_length(asset.bytes);
+                        Ok(self.parts.blobs.read_original(&asset.blob, &expected).await?)
+                    }
                 }
             }
         }
@@ -200,11 +204,18 @@ impl LibraryService {
     ) -> Result<PutAsset, ApiError> {
         let key =
             AssetKey { cloud: caller.cloud.id.clone(), resource_type: ResourceType::Image, delivery_type, public_id };
+        let settings = self.settings_of(&caller.cloud).await?;
+        let catalog = &self.parts.catalog;
+        let old = match settings.has_quota() {
+            true => catalog.asset(&key).await?,
+            false => None,
+        };
+        quota::check(catalog.as_ref(), &caller.cloud, &settings, file.bytes.len() as u64, old.as_ref()).await?;
         let mut writer = self.parts.blobs.create_for(&caller.cloud.id).await?;
         writer.write(file.bytes.clone()).await?;
         let blob = writer.commit().await?;
         let folder = super::view::folder_of(key.public_id.as_str()).to_owned();
-        let fixed = self.settings_of(&caller.cloud).await?.folder_mode == super::FolderMode::Fixed;
+        let fixed = settings.folder_mode == super::FolderMode::Fixed;
         let asset = NewAsset {
             key,
             format: file.format.to_owned(),
@@ -229,7 +240,13 @@ impl LibraryService {
             details: AssetDetails { made_of, ..AssetDetails::default() },
             backup: false,
         };
-        self.record(caller, asset).await
+        let put = self.record(caller, asset).await?;
+        // It was rendered, as other pictures are.
+        let rendered = UsageDelta { transformations: 1, ..UsageDelta::default() };
+        if let Err(error) = catalog.add_usage(&caller.cloud.id, Day::today(), rendered).await {
+            tracing::warn!(%error, "a rendering was not counted");
+        }
+        Ok(put)
     }
 
     /// Records an asset whose blob is durable, in the place of what was there; the blob goes where that fails.

@@ -1,9 +1,12 @@
 //! A bucket that is not one of ours: listed and read by the names that its owner gave, and never written to.
 
+use std::ops::Range;
+
 use aws_sdk_s3::Client;
+use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use futures::stream;
 
-use super::super::{BlobReader, Result, StorageError};
+use super::super::{BlobKey, BlobReader, Result, StorageError};
 use super::client::{self, S3Options};
 use super::fault::Fault;
 
@@ -24,6 +27,8 @@ pub struct Object {
     pub bytes: u64,
     /// MD5 in hex, where the server's ETag is one: not of what was uploaded in parts.
     pub md5: Option<String>,
+    /// What the server calls this content.
+    pub etag: String,
 }
 
 /// Some objects in the order of their names.
@@ -73,6 +78,7 @@ impl Bucket {
                     name: object.key()?.to_owned(),
                     bytes: object.size().and_then(|size| u64::try_from(size).ok()).unwrap_or(0),
                     md5: is_md5.then_some(etag),
+                    etag: object.e_tag().unwrap_or_default().to_owned(),
                 })
             })
             .collect();
@@ -84,6 +90,48 @@ impl Bucket {
     pub async fn open(&self, name: &str) -> Result<BlobReader> {
         let asked = self.client.get_object().bucket(&self.options.bucket).key(name).send().await;
         let object = asked.map_err(|error| self.failed("read from", Fault::from(error)))?;
+        Ok(self.reader(object))
+    }
+
+    /// Some bytes of an object that is still what it was: [`StorageError::Corrupted`] of `key` where it was replaced.
+    pub async fn open_unchanged(&self, key: &BlobKey, name: &str, etag: &str, range: Range<u64>) -> Result<BlobReader> {
+        if range.is_empty() {
+            return Ok(BlobReader::new(0, Box::pin(stream::empty())));
+        }
+        let replaced = || {
+            let reason = format!("object {name} of bucket {} was replaced", self.options.bucket);
+            StorageError::Corrupted { key: key.clone(), reason }
+        };
+        let asked = self.client.get_object().bucket(&self.options.bucket).key(name).if_match(etag);
+        let asked = asked.range(format!("bytes={}-{}", range.start, range.end - 1)).send().await;
+        let object = match asked.map_err(Fault::from) {
+            Err(fault) if fault.is_changed() => return Err(replaced()),
+            Err(fault) => {
+                let doing = format!("read {name} of bucket {} on {}", self.options.bucket, self.options.server());
+                return Err(fault.about(doing, Some(key)));
+            }
+            Ok(object) => object,
+        };
+        // Not every server knows the condition.
+        let is_other = object.e_tag().is_some_and(|found| found.trim_matches('"') != etag.trim_matches('"'));
+        let reader = self.reader(object);
+        if is_other || reader.length() != range.end - range.start {
+            return Err(replaced());
+        }
+        Ok(reader)
+    }
+
+    /// Bytes of an object, `None` where there is none of that name.
+    pub async fn size(&self, name: &str) -> Result<Option<u64>> {
+        let asked = self.client.head_object().bucket(&self.options.bucket).key(name).send().await;
+        match asked.map_err(Fault::from) {
+            Ok(head) => Ok(head.content_length().and_then(|length| u64::try_from(length).ok())),
+            Err(fault) if fault.is_missing() => Ok(None),
+            Err(fault) => Err(self.failed("measure an object of", fault)),
+        }
+    }
+
+    fn reader(&self, object: GetObjectOutput) -> BlobReader {
         let length = object.content_length().and_then(|length| u64::try_from(length).ok()).unwrap_or(0);
         let limit = self.options.timing.attempt;
         let failed = |cause: String| StorageError::Unavailable(format!("an object broke off: {cause}"));
@@ -95,6 +143,6 @@ impl Bucket {
                 Err(_) => Err(failed("the server fell silent".to_owned())),
             }
         });
-        Ok(BlobReader::new(length, Box::pin(chunks)))
+        BlobReader::new(length, Box::pin(chunks))
     }
 }

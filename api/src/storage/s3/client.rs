@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use aws_sdk_s3::Client;
-use aws_sdk_s3::config::retry::RetryConfig;
+use aws_sdk_s3::config::retry::{RetryConfig, RetryPartition, TokenBucket};
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{
     BehaviorVersion, Config, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation,
@@ -119,6 +119,8 @@ pub(super) fn client(options: &S3Options) -> Client {
                 .operation_timeout(timing.operation())
                 .build(),
         )
+        // What a failing server used up of its retries must not be missing for another one.
+        .retry_partition(RetryPartition::custom("tintype").token_bucket(TokenBucket::default()).build())
         // Bodies have a limit of their own, which knows whether the server or the reader is slow.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
     if let Some(endpoint) = &options.endpoint {

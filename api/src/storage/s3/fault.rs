@@ -93,6 +93,11 @@ impl Fault {
         self.kind == Kind::Missing
     }
 
+    /// Whether the object is not the one that was asked for.
+    pub(super) fn is_changed(&self) -> bool {
+        self.code == "PreconditionFailed"
+    }
+
     pub(super) fn is_bad_range(&self) -> bool {
         self.kind == Kind::BadRange
     }

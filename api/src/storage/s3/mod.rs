@@ -113,13 +113,18 @@ impl S3Store {
     /// Asks the server whether the bucket is there and the credentials are right; the error is a sentence for the person
     /// who configured it. Buckets of clouds are made later.
     pub async fn open(options: S3Options) -> Result<Self> {
+        let store = Self::unasked(options)?;
+        store.list(None, 1).await?;
+        Ok(store)
+    }
+
+    /// As [`S3Store::open`], of a server that may not answer now.
+    pub fn unasked(options: S3Options) -> Result<Self> {
         let place = Place::new(&options.bucket, &options.prefix)
             .map_err(|reason| StorageError::Unavailable(format!("bucket {} or its prefix {reason}", options.bucket)))?;
         let client = client::client(&options);
         let in_flight = Arc::new(Semaphore::new(PARTS_IN_FLIGHT));
-        let store = Self { inner: Arc::new(Inner { client, place, options, in_flight }) };
-        store.list(None, 1).await?;
-        Ok(store)
+        Ok(Self { inner: Arc::new(Inner { client, place, options, in_flight }) })
     }
 
     /// Copies as a blob beyond 5 GiB is copied, in parts of `part_bytes`; S3 takes no parts below 5 MiB but the last.
@@ -161,6 +166,16 @@ impl BlobStore for S3Store {
 
     async fn stored(&self, key: &BlobKey) -> Result<Option<Stored>> {
         self.inner.stored(key).await
+    }
+
+    async fn md5(&self, key: &BlobKey) -> Result<Option<String>> {
+        let inner = &self.inner;
+        let asked = inner.client.head_object().bucket(inner.place.bucket_of(key)).key(inner.place.name_of(key));
+        match asked.send().await.map_err(Fault::from) {
+            Ok(head) => Ok(head.metadata().and_then(|metadata| metadata.get(MD5_NAME)).cloned()),
+            Err(fault) if fault.is_missing() || fault.is_no_bucket() && inner.place.is_per_cloud() => Ok(None),
+            Err(fault) => Err(inner.failed("measure", key, fault)),
+        }
     }
 
     async fn delete(&self, key: &BlobKey) -> Result<()> {

@@ -3,7 +3,7 @@
 
 mod faults;
 mod import;
-mod proxy;
+pub mod proxy;
 mod whole;
 
 use bytes::Bytes;
@@ -14,8 +14,11 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tintype_api::domain::{CloudId, Secret};
+use tintype_api::service::derive::md5_hex;
 use tintype_api::storage::s3::{Checksums, S3Options, Timing};
-use tintype_api::storage::{Backup, BlobKey, BlobStore, FsStore, S3Store, StorageError, conformance, path_of};
+use tintype_api::storage::{
+    Backup, BlobKey, BlobStore, Expected, FsStore, Mirrored, S3Store, StorageError, conformance, path_of,
+};
 
 /// URL of an S3 server that takes any credentials.
 const SERVER: &str = "TINTYPE_TEST_S3";
@@ -262,24 +265,37 @@ async fn a_backup_brings_blobs_back_either_way() {
         for length in [0, 1000, 6 << 20] {
             let content = content(length);
             let key = put(&**primary, &content).await;
-            backup.keep(&key).await.unwrap();
-            backup.keep(&key).await.unwrap();
+            let expected = Expected { bytes: length as u64, md5: Some(md5_hex(&content)) };
+            assert_eq!(backup.mirror(&key, &expected, false).await.unwrap(), Mirrored::Copied);
+            assert_eq!(backup.mirror(&key, &expected, true).await.unwrap(), Mirrored::Nothing);
             assert!(copies.read(&key).await.unwrap() == content);
 
             // A damaged original is replaced, a lost one comes back.
             let mut writer = primary.create_as(key.clone()).await.unwrap();
             writer.write(Bytes::from_static(b"damage")).await.unwrap();
             writer.commit().await.unwrap();
-            backup.restore(&key).await.unwrap();
+            assert_eq!(backup.mirror(&key, &expected, false).await.unwrap(), Mirrored::Restored);
             assert!(primary.read(&key).await.unwrap() == content);
             primary.delete(&key).await.unwrap();
-            backup.restore(&key).await.unwrap();
+            assert_eq!(backup.mirror(&key, &expected, false).await.unwrap(), Mirrored::Restored);
             assert!(primary.read(&key).await.unwrap() == content);
 
-            backup.delete(&key).await.unwrap();
-            assert_eq!((primary.size(&key).await.unwrap(), copies.size(&key).await.unwrap()), (None, None));
-            assert!(matches!(backup.keep(&key).await, Err(StorageError::NotFound(_))));
-            assert!(matches!(backup.restore(&key).await, Err(StorageError::NotFound(_))));
+            // Other bytes of the same length are not copied, and found by reading.
+            if length > 0 {
+                let mut other = content.to_vec();
+                other[length / 2] ^= 1;
+                let mut writer = copies.create_as(key.clone()).await.unwrap();
+                writer.write(Bytes::from(other)).await.unwrap();
+                writer.commit().await.unwrap();
+                assert_eq!(backup.mirror(&key, &expected, false).await.unwrap(), Mirrored::Nothing);
+                primary.delete(&key).await.unwrap();
+                let refused = backup.mirror(&key, &expected, false).await;
+                assert!(matches!(refused, Err(StorageError::Corrupted { .. })), "{refused:?}");
+                assert_eq!(primary.size(&key).await.unwrap(), None);
+            }
+            primary.delete(&key).await.unwrap();
+            copies.delete(&key).await.unwrap();
+            assert!(matches!(backup.mirror(&key, &expected, true).await, Err(StorageError::NotFound(_))));
         }
     }
 }

@@ -31,9 +31,9 @@ fn flags<'a>(endpoint: &'a str, bucket: &'a str, copies: &'a str) -> Vec<(&'stat
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn uploads_and_delivers_and_outlives_an_outage() {
     let Some(server) = server() else { return };
-    let (bucket, proxy) = (bucket(&server), Proxy::before(&server).await);
+    let (copies, bucket, proxy) = (bucket(&server), bucket(&server), Proxy::before(&server).await);
     let url = proxy.url();
-    let flags = flags(&url, &bucket, &bucket);
+    let flags = flags(&url, &bucket, &copies);
     let given: BTreeMap<String, String> =
         flags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
     let config = Config::from_sources(&given, &[], None, &Machine::detect()).unwrap();
@@ -63,6 +63,9 @@ async fn uploads_and_delivers_and_outlives_an_outage() {
     let failed = app.get("/demo/image/upload/rocket.jpg").await;
     assert_eq!((failed.status.as_u16(), failed.header("retry-after")), (503, "2"), "{}", failed.text());
     assert!(!failed.text().contains(SECRET));
+    // Also where it is read for a rendering.
+    let failed = app.get("/demo/image/upload/c_scale,w_33/rocket.jpg").await;
+    assert_eq!((failed.status.as_u16(), failed.header("retry-after")), (503, "2"), "{}", failed.text());
     proxy.set(Mode::Pass);
     assert!(app.get("/demo/image/upload/rocket.jpg").await.body == ROCKET);
     app.upload("rocket.jpg", ROCKET, &[("public_id", "after")]).await;
@@ -89,4 +92,35 @@ async fn every_file_of_a_cloud_lies_in_its_bucket() {
     for blob in [&app.asset("rocket").await.blob, &app.asset("chelsea").await.blob, &derived[0].blob] {
         assert_eq!(ask(&server, "HEAD", &format!("/{bucket}/{}", path_of(blob)), &[], b"").0, 200, "{blob}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_moves_to_buckets_of_clouds_finds_its_older_files() {
+    let Some(server) = server() else { return };
+    let (first, start) = (bucket(&server), &BlobKey::random().to_string()[..20]);
+    let buckets = format!("{start}-{{cloud}}");
+    let open = async |flags: &[(&str, &str)]| {
+        let given: BTreeMap<String, String> =
+            flags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        open_store(&Config::from_sources(&given, &[], None, &Machine::detect()).unwrap()).await.unwrap()
+    };
+    let before = flags(&server, &first, &first)[..6].to_vec();
+    let mut app = WholeApp::start_over(open(&before).await, &before).await;
+    app.upload("rocket.jpg", ROCKET, &[("public_id", "rocket")]).await;
+    let old = app.asset("rocket").await.blob;
+
+    let mut now = flags(&server, &buckets, &buckets)[..6].to_vec();
+    app.blobs = open(&now).await;
+    app.restart().await;
+    assert_eq!(app.get("/demo/image/upload/rocket.jpg").await.status, 500, "nobody told where it lies");
+    now.push(("s3_former_bucket", &first));
+    app.blobs = open(&now).await;
+    app.restart().await;
+    assert!(app.get("/demo/image/upload/rocket.jpg").await.body == ROCKET);
+    assert_eq!(app.get("/demo/image/upload/c_scale,w_40/rocket.jpg").await.status, 200);
+    app.upload("rocket.jpg", CHELSEA, &[("public_id", "rocket")]).await;
+    let new = app.asset("rocket").await.blob;
+    let bucket = format!("{start}-{}", &app.demo.cloud.id.as_str()[..12]);
+    assert_eq!(ask(&server, "HEAD", &format!("/{bucket}/{}", path_of(&new)), &[], b"").0, 200);
+    assert_eq!(ask(&server, "HEAD", &format!("/{first}/{}", path_of(&old)), &[], b"").0, 404, "it was replaced");
 }

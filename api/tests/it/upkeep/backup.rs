@@ -211,13 +211,35 @@ async fn an_interrupted_restore_goes_on() {
     let freed = records.catalog.delete_asset(&rocket.key).await.unwrap().unwrap().freed_blobs;
     open_store(&config).await.unwrap().delete_all(&freed).await.unwrap();
     records.catalog.set_setting(Library::RESTORE_SETTING, &name).await.unwrap();
+    // One has the right length and other bytes.
+    damage(&copy_of(data, &app.asset("cat").await));
     let report = restore(data, folder, &[]);
-    assert_eq!((&report["copied"], &report["present"]), (&1.into(), &2.into()));
+    assert_eq!((&report["copied"], &report["present"]), (&2.into(), &1.into()));
     assert_eq!(report["rows"]["assets"]["inserted"], 1);
     assert_eq!(records.catalog.garbage(10).await.unwrap(), [], "no server deletes what came back");
     assert_eq!(records.catalog.asset(&rocket.key).await.unwrap().unwrap(), rocket);
     said(data, &["verify", "--deep"]);
     assert!(refused(data, &["restore", folder.to_str().unwrap()]).contains("--force"), "it has ended");
+}
+
+/// The last byte becomes another one.
+fn damage(file: &Path) {
+    let mut bytes = fs::read(file).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(file, bytes).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_interrupted_backup_left_is_read_again() {
+    let app = server().await;
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let name = backup(&app, folder, &[])["snapshot"].as_str().unwrap().to_owned();
+    fs::remove_file(folder.join("snapshots").join(name).join("manifest.json")).unwrap();
+    damage(&copy_of(folder, &app.asset("rocket").await));
+    let report = backup(&app, folder, &[]);
+    assert_eq!((&report["copied"], &report["present"]), (&1.into(), &2.into()));
+    assert!(fs::read(copy_of(folder, &app.asset("rocket").await)).unwrap() == ROCKET);
 }
 
 /// A store whose server deletes an asset in the very moment in which its blob is to be copied.

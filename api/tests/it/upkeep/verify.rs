@@ -25,6 +25,7 @@ async fn verify(app: &WholeApp, options: VerifyOptions) -> (Totals, Vec<Finding>
         catalog: app.records.catalog.clone(),
         library: app.records.library.clone(),
         blobs: app.blobs.clone(),
+        copies: None,
     };
     let mut findings = Vec::new();
     let totals = verifier.run(options, &mut |finding| findings.push(finding)).await.unwrap();
