@@ -87,7 +87,7 @@ async fn route(state: &HttpState, parts: &Parts, body: Body) -> Result<Response<
             let params = read(state, parts, body).await?;
             Ok(json_response(&state.library.delete_by_token(&cloud, &params).await?))
         }
-        rest if downloads::is_download(rest) => downloads::answer(state, parts, body, cloud, rest).await,
+        rest if downloads::is_download(&parts.method, rest) => downloads::answer(state, parts, body, cloud, rest).await,
         [root, action @ ..] if UPLOAD_ROOTS.contains(root) => {
             let header = match authorization(parts) {
                 Ok(header) => header,

@@ -8,14 +8,20 @@ use super::upload::{json_response, refuse};
 use crate::domain::Timestamp;
 use crate::service::access::{self, Caller};
 use crate::service::call::{self, ApiError, Params};
+use crate::service::library::Composition;
 use axum::body::Body;
 use axum::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, Response, StatusCode};
 
-/// Whether a path below a cloud belongs here.
-pub fn is_download(rest: &[&str]) -> bool {
-    matches!(rest, ["download_backup"] | [_, "download" | "generate_archive" | "download_tag.zip"])
+/// Whether a call to a path below a cloud belongs here.
+pub fn is_download(method: &Method, rest: &[&str]) -> bool {
+    match rest {
+        ["download_backup"] | [_, "download" | "generate_archive" | "download_tag.zip"] => true,
+        // A POST makes and keeps one.
+        ["image", "sprite" | "multi"] => method == Method::GET,
+        _ => false,
+    }
 }
 
 /// Answers a call to one of these paths.
@@ -45,6 +51,16 @@ pub async fn answer(
     match rest {
         ["download_backup"] => {
             let answer = library.download_backup(&caller, &params).await?;
+            Ok(response::respond(answer, &Conditions::read(&parts.method, &parts.headers)).await)
+        }
+        [_, what @ ("sprite" | "multi")] => {
+            match params.text("mode") {
+                Some("download") => {}
+                Some(other) => return Err(ApiError::invalid("mode", other).into()),
+                None => return Err(ApiError::missing_param("mode").into()),
+            }
+            let what = if *what == "sprite" { Composition::Sprite } else { Composition::Animation };
+            let answer = library.download_made(&caller, what, &params).await?;
             Ok(response::respond(answer, &Conditions::read(&parts.method, &parts.headers)).await)
         }
         [kind, "download"] => {

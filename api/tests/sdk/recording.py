@@ -74,6 +74,7 @@ class Recorder:
         self.calls = []
         self.addresses = {}
         self.kept = []
+        self.methods = {"python": sorted(name for name, _, _ in public_methods())}
 
     def begin(self):
         with self.lock:
@@ -146,8 +147,7 @@ class Recorder:
 
     def write(self, folder, suite):
         """What was seen, and which methods there are."""
-        seen = {"methods": {"python": sorted(name for name, _, _ in public_methods())}, "calls": self.kept}
-        Path(folder, f"{suite}.json").write_text(json.dumps(seen))
+        Path(folder, f"{suite}.json").write_text(json.dumps({"methods": self.methods, "calls": self.kept}))
 
 
 RECORDER = Recorder()
@@ -175,11 +175,11 @@ class Result(unittest.TextTestResult):
 
 
 def take_over(path):
-    """Calls that another program's suite has written down, as those of the test that runs it."""
+    """Methods and calls that the suite of the Node SDK has written down, as those of the test that runs it."""
     seen = json.loads(Path(path).read_text())
     for call in seen["calls"]:
         RECORDER.add(call | {"client": "node"})
-    return seen["methods"]
+    RECORDER.methods["node"] = seen["methods"]
 
 
 def records_folder():

@@ -2,13 +2,14 @@
 
 use super::LibraryService;
 use super::archive_stream::from_delivery_error;
-use crate::domain::{Asset, AssetId, AssetKey, BlobKey, ResourceType};
+use crate::domain::{Asset, AssetId, AssetKey, BlobKey, ResourceType, Timestamp};
 use crate::service::access::Caller;
 use crate::service::call::{ApiError, Params};
 use crate::service::deliver::StoredBlob;
 use crate::service::deliver_types::{CachePolicy, DeliveryAnswer, DeliveryBody};
 use crate::service::media_type;
 use crate::service::params::{self, EagerEntry, EagerExtension};
+use md5::{Digest, Md5};
 use std::time::Duration;
 use tintype_render::language::Format;
 
@@ -19,6 +20,13 @@ struct File<'a> {
     etag: &'a str,
     format: &'a str,
     modified_s: i64,
+}
+
+/// What is made of several pictures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Composition {
+    Sprite,
+    Animation,
 }
 
 impl LibraryService {
@@ -110,6 +118,25 @@ impl LibraryService {
             modified_s: version.uploaded_at.unix_seconds(),
         };
         self.file(&asset, file, attachment(params, &asset, &version.format)).await
+    }
+
+    /// `GET /image/sprite` and `GET /image/multi`: the file itself. An address alone changes nothing, so that it is not kept.
+    pub async fn download_made(
+        &self,
+        caller: &Caller,
+        what: Composition,
+        params: &Params,
+    ) -> Result<DeliveryAnswer, ApiError> {
+        let (file, _, public_id) = match what {
+            Composition::Sprite => self.sprite(caller, params).await?,
+            Composition::Animation => self.animation(caller, params).await?,
+        };
+        let own = public_id.as_str().rsplit('/').next().unwrap_or_default();
+        let name = format!("{own}.{}", file.format);
+        let etag = hex::encode(Md5::digest(&file.bytes));
+        let content_type = Format::from_extension(file.format).map_or("application/octet-stream", Format::content_type).to_owned();
+        let now_s = Timestamp::now().unix_seconds();
+        Ok(answer(DeliveryBody::Bytes(file.bytes), content_type, etag, now_s, Some(name)))
     }
 
     async fn file(

@@ -50,8 +50,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+
 pub use analysis::AnalysisRequest;
 pub use deletion::Deletion;
+pub use downloads::Composition;
 pub use edit::{Edit, folder_path};
 pub use listing::{Listing, parse_time};
 pub use long_names::components;

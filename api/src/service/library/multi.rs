@@ -2,9 +2,10 @@
 
 use super::LibraryService;
 use super::made::refuse_async;
-use crate::domain::{Asset, DeliveryType, MadeOf};
+use crate::domain::{DeliveryType, MadeOf, PublicId};
 use crate::service::access::Caller;
 use crate::service::call::{ApiError, Params};
+use crate::service::studio::MadeFile;
 use serde_json::{Value, json};
 use tintype_render::codec::AnimationFormat;
 
@@ -15,7 +16,8 @@ impl LibraryService {
     /// `multi`. Another call of the same name replaces the animation.
     pub async fn make_multi(&self, caller: &Caller, params: &Params) -> Result<Value, ApiError> {
         refuse_async(params, "multi")?;
-        let asset = self.multi_asset(caller, params).await?;
+        let (file, made_of, public_id) = self.animation(caller, params).await?;
+        let asset = self.store_made(caller, DeliveryType::Multi, public_id, &file, Some(made_of)).await?.asset;
         let transformation = asset.details.made_of.as_ref().map_or("", |made| made.transformation.as_str());
         let url = self.view(caller).await?.url(&asset, transformation, Some(&asset.format));
         let answer = json!({
@@ -29,8 +31,12 @@ impl LibraryService {
         Ok(answer)
     }
 
-    /// The stored animation of a call.
-    pub async fn multi_asset(&self, caller: &Caller, params: &Params) -> Result<Asset, ApiError> {
+    /// The animation of a call: its file, what it is made of, and what it is called.
+    pub(super) async fn animation(
+        &self,
+        caller: &Caller,
+        params: &Params,
+    ) -> Result<(MadeFile, MadeOf, PublicId), ApiError> {
         let recipe = self.recipe(caller, params).await?;
         let name = recipe.format.as_deref().or(params.text("format")).unwrap_or("gif");
         let format = match name {
@@ -65,8 +71,7 @@ impl LibraryService {
         }
         let file = studio.animate(pictures, delay_ms, format).await?;
         let made_of = MadeOf { transformation: without_format(&recipe.given, file.format), ..MadeOf::default() };
-        let put = self.store_made(caller, DeliveryType::Multi, public_id, &file, Some(made_of)).await?;
-        Ok(put.asset)
+        Ok((file, made_of, public_id))
     }
 }
 

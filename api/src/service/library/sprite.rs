@@ -3,9 +3,10 @@
 use super::LibraryService;
 use super::made::refuse_async;
 use super::view::View;
-use crate::domain::{Asset, DeliveryType, MadeOf, SpritePlace};
+use crate::domain::{Asset, DeliveryType, MadeOf, PublicId, SpritePlace};
 use crate::service::access::Caller;
 use crate::service::call::{ApiError, Params};
+use crate::service::studio::MadeFile;
 use serde_json::{Map, Value, json};
 use std::collections::HashSet;
 use std::fmt::Write;
@@ -15,15 +16,20 @@ impl LibraryService {
     /// `sprite`. Another call of the same name replaces the sprite.
     pub async fn make_sprite(&self, caller: &Caller, params: &Params) -> Result<Value, ApiError> {
         refuse_async(params, "sprite")?;
-        let asset = self.sprite_asset(caller, params).await?;
+        let (file, made_of, public_id) = self.sprite(caller, params).await?;
+        let asset = self.store_made(caller, DeliveryType::Sprite, public_id, &file, Some(made_of)).await?.asset;
         let view = self.view(caller).await?;
         let answer = answer(&view, &asset);
         self.tell_made(caller, params, "sprite", &asset, &answer).await?;
         Ok(answer)
     }
 
-    /// The stored sprite of a call.
-    pub async fn sprite_asset(&self, caller: &Caller, params: &Params) -> Result<Asset, ApiError> {
+    /// The sprite of a call: its file, what it is made of, and what it is called.
+    pub(super) async fn sprite(
+        &self,
+        caller: &Caller,
+        params: &Params,
+    ) -> Result<(MadeFile, MadeOf, PublicId), ApiError> {
         let recipe = self.recipe(caller, params).await?;
         let format = match recipe.format.as_deref() {
             None => Format::Png,
@@ -59,8 +65,7 @@ impl LibraryService {
             prefix: recipe.prefix.unwrap_or_default(),
             places: parts.iter().zip(places).map(place).collect(),
         };
-        let put = self.store_made(caller, DeliveryType::Sprite, public_id, &file, Some(made_of)).await?;
-        Ok(put.asset)
+        Ok((file, made_of, public_id))
     }
 }
 

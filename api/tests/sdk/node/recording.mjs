@@ -3,6 +3,7 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 import { writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
+import { join } from "node:path";
 import { test } from "node:test";
 
 const require = createRequire(import.meta.url);
@@ -99,5 +100,9 @@ export const check = (name, body) =>
   });
 
 process.on("exit", () => {
-  if (process.env.SUITE_RECORDS) writeFileSync(process.env.SUITE_RECORDS, JSON.stringify({ methods: methods.sort(), calls: kept }));
+  // Every file of tests is a process of its own.
+  const folder = process.env.SUITE_RECORDS;
+  if (folder && methods.length > 0) {
+    writeFileSync(join(folder, `${process.pid}.json`), JSON.stringify({ methods: methods.sort(), calls: kept }));
+  }
 });
