@@ -134,9 +134,10 @@ impl LibraryService {
         let own = public_id.as_str().rsplit('/').next().unwrap_or_default();
         let name = format!("{own}.{}", file.format);
         let etag = hex::encode(Md5::digest(&file.bytes));
-        let content_type = Format::from_extension(file.format).map_or("application/octet-stream", Format::content_type).to_owned();
+        let content_type =
+            Format::from_extension(file.format).map_or_else(|| media_type::of_file(file.format), Format::content_type);
         let now_s = Timestamp::now().unix_seconds();
-        Ok(answer(DeliveryBody::Bytes(file.bytes), content_type, etag, now_s, Some(name)))
+        Ok(answer(DeliveryBody::Bytes(file.bytes), content_type.to_owned(), etag, now_s, Some(name)))
     }
 
     async fn file(

@@ -176,6 +176,8 @@ check("archives, sprites and animations by address", async () => {
   assert.equal(animation.body.subarray(0, 3).toString(), "GIF");
   const folders = await search_folders.expression(`name=${id}`).max_results(1).execute();
   assert.deepEqual([folders.total_count, folders.folders[0].path], [1, id]);
+  assert.equal((await api.search({ expression: `tags=${id}`, max_results: 1 })).total_count, 2);
+  assert.equal((await api.search_folders({ expression: `name=${id}` })).folders[0].name, id);
 });
 
 check("sub accounts and their keys", async () => {

@@ -55,8 +55,7 @@ const take = (title, object, names) => {
 /** Notes every public method of the SDK from now on. */
 export const install = (cloudinary) => {
   take("uploader", cloudinary.uploader, Object.keys(cloudinary.uploader));
-  // Two of its names are the classes of searches, which come below.
-  take("api", cloudinary.api, Object.keys(cloudinary.api).filter((name) => !cloudinary.api[name].expression));
+  take("api", cloudinary.api, Object.keys(cloudinary.api));
   take("provisioning", cloudinary.provisioning.account, Object.keys(cloudinary.provisioning.account));
   take("utils", cloudinary.utils, Object.keys(cloudinary.utils).filter((name) => /download|api_url/.test(name)));
   for (const title of ["search", "search_folders"]) {
