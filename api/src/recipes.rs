@@ -146,9 +146,8 @@ impl Sdk {
         let (scheme, host) = target.base.split_once("://").unwrap_or(("http", target.base));
         let tls = scheme == "https";
         let secret = target.secret.unwrap_or(HIDDEN);
-        let filled = |text: &str| {
-            text.replace("{base}", target.base).replace("{host}", host).replace("{cloud}", target.cloud)
-        };
+        let filled =
+            |text: &str| text.replace("{base}", target.base).replace("{host}", host).replace("{cloud}", target.cloud);
         let mut lines = vec![format!("# {}", self.title)];
         if !self.tested {
             lines.push("# Known from its sources: no test of this server runs it.".to_owned());

@@ -46,7 +46,9 @@ async fn find(config: &Config, arguments: &ArgMatches) -> Result<(String, ApiKey
     let name = arguments.get_one::<String>("of-cloud").map_or(demo::CLOUD, String::as_str);
     let cloud = tenants.find(name).await.map_err(|error| text(&error))?;
     let cloud = cloud.ok_or_else(|| {
-        format!("there is no cloud {name}: the first start of `tintype serve` makes one, and so does `tintype cloud create`")
+        format!(
+            "there is no cloud {name}: the first start of `tintype serve` makes one, and so does `tintype cloud create`"
+        )
     })?;
     let keys = tenants.catalog.api_keys(&cloud.id).await.map_err(|error| text(&error))?;
     let wanted = arguments.get_one::<String>("of-key");

@@ -49,11 +49,11 @@ suite() {
   esac
 }
 
+"$python" -B api/tests/sdk/test_table.py
 suite 'renderers and catalogs' 300 CpuSqlite SoftwareSqlite CpuPostgres SoftwarePostgres
 suite 'library' 240 LibrarySqlite LibraryPostgresS3
 suite 'Node SDK' 240 NodeSqlite NodePostgresS3
 suite 'cloudinary-cli' 180 CommandLineSqlite CommandLinePostgresS3
 [[ $status == 0 ]] || exit "$status"
-
 
 "$python" -B api/tests/sdk/table.py "$TINTYPE_SDK_RECORDS"

@@ -112,6 +112,8 @@ def row(client, name, seen, pairs):
     lacking = [PAIRS[pair] for pair in pairs if pair not in works]
     if lacking:
         return ("", set(), f"{title} succeeds in no test on {' or '.join(lacking)}")
+    if not of.routes["works"]:
+        return ("", set(), f"{title} was seen to call no route; if it asks no server, list it as LOCAL in reasons.py")
     return ("works", of.routes["works"], None)
 
 
@@ -135,9 +137,13 @@ def table(methods, seen, pairs):
             if fault:
                 wrong.append(fault)
             shown = ", ".join(f"`{route}`" for route in sorted(routes))
-            lines.append(f"| `{name}` | {shown or 'none of its own'} | {state} |")
-        local = [name for name in sorted(methods[client]) if name in LOCAL]
-        lines += ["", "Without a request: " + "; ".join(f"`{name}` ({LOCAL[name]})" for name in local) + "."]
+            lines.append(f"| `{name}` | {shown} | {state} |")
+        lines += ["", "Methods that ask no server:", ""]
+        local = defaultdict(list)
+        for name in sorted(methods[client]):
+            if name in LOCAL:
+                local[LOCAL[name]].append(f"`{name}`")
+        lines += [f"- {reason}: {', '.join(names)}" for reason, names in sorted(local.items())]
     known = {name for names in methods.values() for name in names}
     for name in sorted(set(LOCAL) | {key.removeprefix("python ").removeprefix("node ") for key in REFUSED}):
         if name not in known:

@@ -50,7 +50,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-
 pub use analysis::AnalysisRequest;
 pub use deletion::Deletion;
 pub use downloads::Composition;

@@ -40,6 +40,11 @@ const noting = (name, original) =>
       if (typeof result === "string" && result.startsWith("http")) addresses.set(result, name);
       if (typeof result?.then === "function") result.then((value) => settle(call, value?.error && value), (error) => settle(call, error));
       else call.outcome = "works";
+      // What is written into a stream later belongs to the call that gave it.
+      for (const name of typeof result?.pipe === "function" ? ["write", "end"] : []) {
+        const own = result[name];
+        result[name] = (...pieces) => current.run(call, () => own.apply(result, pieces));
+      }
       return result;
     });
   };
