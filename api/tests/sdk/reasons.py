@@ -67,8 +67,6 @@ REFUSED = {
 UNDOCUMENTED = [
     "POST /v1_1/{cloud_name}/video/create_slideshow",
     "POST /v1_1/{cloud_name}/image/explode",
-    "GET /v1_1/{cloud_name}/image/sprite",
-    "GET /v1_1/{cloud_name}/image/multi",
     "POST /v1_1/{cloud_name}/resources/visual_search",
     "GET /v1_1/{cloud_name}/resources/visual_search",
     "POST /v2/{cloud_name}/analysis/analyze/{input}",
