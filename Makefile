@@ -1,7 +1,7 @@
 # The verbs of the project. Each one installs what it needs, so that a fresh clone can start with any of them.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench bench-peers bless
+.PHONY: help run test check bench bench-peers bless bless-sdk
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 COMMIT := $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
@@ -41,3 +41,6 @@ bless: ## Accept the present output as expected: goldens, COMPATIBILITY.md, exam
 	TINTYPE_BLESS=1 cargo test -p tintype-render --test it -- golden compatibility
 	TINTYPE_BLESS=1 cargo test -p tintype-api --lib -- example openapi
 	@git status --short || true
+
+bless-sdk: ## Accept what the official SDKs were seen to do: writes api/SDK.md (slow: it runs their tests)
+	@TINTYPE_BLESS=1 deploy/test.sh sdk

@@ -113,14 +113,15 @@ node_packages() {
   (cd "$to" && npm ci --silent --no-audit --no-fund) || { rm -f "$to/package-lock.json"; fail 'npm could not install the Node SDK; its messages above say why.'; }
 }
 
-# The official SDK, a reader of pictures that is not ours, and an S3 server.
+# The official SDK, a reader of pictures that is not ours, and an S3 server, in the versions of the list.
 python_environment() {
-  local python=.tools/venv/bin/python
-  if "$python" -c 'import cloudinary, cloudinary_cli, PIL, moto, flask' 2>/dev/null; then return 0; fi
-  say 'making .tools/venv with the Python packages cloudinary and cloudinary-cli (the official SDK and program), Pillow (looks at pictures) and moto (an S3 server)'
+  local list=api/tests/sdk/requirements.txt copy=.tools/venv/requirements.txt python=.tools/venv/bin/python
+  if cmp -s "$list" "$copy" && "$python" -c 'import cloudinary, cloudinary_cli, PIL, moto, flask' 2>/dev/null; then return 0; fi
+  say "making .tools/venv with the Python packages of $list: the official SDK and program, Pillow (looks at pictures) and moto (an S3 server)"
   python3 -m venv --clear .tools/venv || fail 'python3 cannot make a virtual environment.'
-  "$python" -m pip install --quiet --disable-pip-version-check cloudinary cloudinary-cli Pillow 'moto[server]' \
-    || fail 'pip could not install cloudinary, cloudinary-cli, Pillow and moto; its messages above say why.'
+  "$python" -m pip install --quiet --disable-pip-version-check -r "$list" \
+    || fail "pip could not install what $list lists; its messages above say why."
+  cp "$list" "$copy"
 }
 
 case ${1:-} in

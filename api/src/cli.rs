@@ -1,5 +1,5 @@
 //! The command line: `serve`, `dev`, `worker`, `jobs`, `eager`, `import`, `verify`, `backup`, `restore`, `render`, `explain`, `doctor`,
-//! `bench`, `config`, `cloud`, `key`, `provision-key`.
+//! `bench`, `config`, `cloud`, `key`, `provision-key`, `sdk`.
 
 mod adapters;
 mod backup;
@@ -10,6 +10,7 @@ mod explain;
 mod import;
 mod jobs;
 mod local;
+mod sdk;
 mod tenants;
 mod verify;
 
@@ -41,6 +42,7 @@ pub fn main() -> ExitCode {
         Some(("doctor", flags)) => doctor(flags),
         Some(("config", flags)) => load(flags).map(|config| print(&config.print())),
         Some(("bench", arguments)) => bench::bench(arguments),
+        Some(("sdk", arguments)) => sdk::sdk(arguments),
         Some((name @ ("cloud" | "key" | "provision-key"), arguments)) => tenants::run(name, arguments),
         Some((probe::COMMAND, _)) => {
             probe::print();
@@ -184,6 +186,7 @@ pub fn command() -> Command {
         )
         .subcommand(configured("config", "Print the configuration that is in force, secrets hidden"))
         .subcommands(tenants::commands())
+        .subcommand(sdk::command())
         .subcommand(Command::new(probe::COMMAND).hide(true))
 }
 

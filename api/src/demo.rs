@@ -85,7 +85,8 @@ pub fn sdk_url(cloud: &Cloud, key: &ApiKey, base_url: &str) -> String {
 pub fn greeting(demo: &Demo, base_url: &str) -> String {
     let cloud = demo.cloud.name.as_str();
     let url = |transformation: &str, file: &str| format!("  {base_url}/{cloud}/image/upload/{transformation}{file}\n");
-    let mut text = format!("CLOUDINARY_URL={}\n\nPictures:\n", sdk_url(&demo.cloud, &demo.key, base_url));
+    let mut text = format!("CLOUDINARY_URL={}\n", sdk_url(&demo.cloud, &demo.key, base_url));
+    text += "What each SDK wants of it: tintype sdk\n\nPictures:\n";
     text += &url(&format!("{HEADLINE}/"), "astronaut.jpg");
     text += &url("c_fill,w_300,h_300/r_max/", "chelsea.png");
     text += &url("c_thumb,g_face,w_200,h_200/r_30,bo_4px_solid_rgb:b8864b/", "astronaut.png");

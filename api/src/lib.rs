@@ -18,6 +18,7 @@ pub mod jobs;
 mod metrics;
 pub mod pipeline_files;
 pub mod probe;
+pub mod recipes;
 pub mod search;
 pub mod service;
 mod signals;

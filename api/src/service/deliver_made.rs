@@ -62,7 +62,6 @@ impl Delivery {
                 self.count_delivered(cloud, asset.bytes);
                 let content_type = match Format::from_extension(&asset.format) {
                     Some(format) => format.content_type(),
-                    None if asset.format == "gif" => "image/gif",
                     None => media_type::of_file(&asset.format),
                 };
                 let stored = StoredBlob { store: self.blobs(), blob: asset.blob.clone(), bytes: asset.bytes };

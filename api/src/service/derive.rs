@@ -696,8 +696,10 @@ fn format_of(extension: &str) -> Result<Format, DeriveError> {
 
 /// What the planner may know of an asset. Supplied face coordinates override what a detector found.
 fn source_facts(asset: &Asset) -> Result<SourceFacts, DeriveError> {
-    let regions =
-        |regions: &[Region]| regions.iter().map(|[x, y, w, h]| RectF::new(*x, *y, *w, *h)).collect::<Vec<_>>();
+    let (width, height) = (f64::from(asset.upright_size.width), f64::from(asset.upright_size.height));
+    // Coordinates that came after the upload are kept as they were given, and may be larger than the picture.
+    let rectangle = |[x, y, w, h]: &Region| RectF::new(*x, *y, w.min(width), h.min(height));
+    let regions = |regions: &[Region]| regions.iter().map(rectangle).collect::<Vec<_>>();
     let faces = if asset.face_coordinates.is_empty() {
         asset.faces.as_deref().map(regions)
     } else {

@@ -3,6 +3,7 @@
 /// The type by the format of a stored file. What a browser would run in our name is plain text.
 pub fn of_file(format: &str) -> &'static str {
     match format {
+        "gif" => "image/gif",
         "mp4" | "m4v" => "video/mp4",
         "webm" => "video/webm",
         "mov" => "video/quicktime",

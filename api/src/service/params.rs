@@ -102,6 +102,9 @@ const UNSUPPORTED: &[&str] = &[
 pub enum ParamError {
     #[error("{0} is not supported by this server yet")]
     Unsupported(String),
+    /// An add-on that is not there: in the words that clients look for, where there are any.
+    #[error("{complaint}: {name} is not supported by this server yet")]
+    NoAddOn { name: String, complaint: String },
     #[error("Invalid value {value} for parameter {name}")]
     InvalidValue { name: &'static str, value: String },
     #[error("{name} has more than {max} entries")]
@@ -194,7 +197,7 @@ impl UploadParams {
         }
         for (name, value) in &values {
             if UNSUPPORTED.contains(name) && !asks_for_nothing(name, value) {
-                return Err(ParamError::Unsupported((*name).to_owned()));
+                return Err(unsupported(name, value));
             }
         }
         let text = |name: &str| values.get(name).cloned();
@@ -275,6 +278,19 @@ pub fn format_of(extension: &str) -> Option<Format> {
 
 fn asks_for_nothing(name: &str, value: &str) -> bool {
     matches!(value, "0" | "false" | "[]" | "{}") || (name == "raw_convert" && value == "none")
+}
+
+/// What the real service says of a value that no add-on knows (api.md 5), and here none knows any.
+fn unsupported(name: &str, value: &str) -> ParamError {
+    let shown: String = value.chars().take(100).collect();
+    let complaint = match name {
+        "raw_convert" => "Raw convert is invalid".to_owned(),
+        "categorization" => format!("Categorization item {shown} is not valid"),
+        "detection" => format!("Detection invalid model '{shown}'"),
+        "background_removal" => format!("Background removal {shown} is invalid"),
+        _ => return ParamError::Unsupported(name.to_owned()),
+    };
+    ParamError::NoAddOn { name: name.to_owned(), complaint }
 }
 
 fn invalid(name: &'static str, value: &str) -> ParamError {
@@ -507,10 +523,13 @@ mod tests {
     #[test]
     fn what_is_not_built_is_refused_unless_it_asks_for_nothing() {
         for name in UNSUPPORTED {
-            assert_eq!(parse(&[(name, "1")]), Err(ParamError::Unsupported((*name).to_owned())));
+            let refusal = parse(&[(name, "1")]).unwrap_err().to_string();
+            assert!(refusal.ends_with(&format!("{name} is not supported by this server yet")), "{refusal}");
             assert!(parse(&[(name, "")]).is_ok() && parse(&[(name, "false")]).is_ok() && parse(&[(name, "0")]).is_ok());
             assert!(is_known(name));
         }
+        let refusal = parse(&[("detection", "x")]).unwrap_err().to_string();
+        assert_eq!(refusal, "Detection invalid model 'x': detection is not supported by this server yet");
         assert!(parse(&[("access_mode", "public")]).is_ok());
         assert!(parse(&[("novelty", "1")]).is_ok() && !is_known("novelty"));
         assert!(parse(&[("format", "tiff")]).is_err());

@@ -131,8 +131,8 @@ async fn one_asset_in_full_and_changed() {
     let asset_id = changed["asset_id"].as_str().unwrap();
     let with =
         ok(&app, GET, &format!("/resources/{asset_id}?faces=true&coordinates=true&versions=true"), Value::Null).await;
-    assert_eq!((&with["faces"], &with["versions"]), (&json!([[1, 2, 3, 427]]), &json!([])));
-    assert_eq!(with["coordinates"]["faces"], json!([[1, 2, 3, 427]]));
+    assert_eq!((&with["faces"], &with["versions"]), (&json!([[1, 2, 3, 9999]]), &json!([])));
+    assert_eq!(with["coordinates"]["faces"], json!([[1, 2, 3, 9999]]));
     let listed = ok(&app, GET, "/resources/by_asset_folder?asset_folder=trips", Value::Null).await;
     assert_eq!((ids(&listed), &listed["total_count"]), (vec!["a/b c"], &json!(1)));
     assert_eq!(ids(&ok(&app, GET, "/resources/image/moderations/manual/approved", Value::Null).await), ["a/b c"]);

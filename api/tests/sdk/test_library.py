@@ -12,7 +12,10 @@ import cloudinary.api
 import cloudinary.exceptions
 import cloudinary.uploader
 import urllib3
+from accounts import Accounts, Definitions
 from making import Making
+from methods import Assets, Unbuilt
+from recipes import Recipes
 from test_python_sdk import SECOND_CATALOG, ServerCase
 
 S3 = os.environ.get("TINTYPE_TEST_S3")
@@ -266,12 +269,12 @@ def in_bucket(server):
     }
 
 
-class LibrarySqlite(Library, Making, unittest.TestCase):
+class LibrarySqlite(Library, Making, Assets, Unbuilt, Accounts, Definitions, Recipes, unittest.TestCase):
     """SQLite and a folder."""
 
 
 @unittest.skipUnless(SECOND_CATALOG and S3, "TINTYPE_TEST_POSTGRES and TINTYPE_TEST_S3 are not set")
-class LibraryPostgresS3(Library, Making, unittest.TestCase):
+class LibraryPostgresS3(Library, Making, Assets, Unbuilt, Accounts, Definitions, Recipes, unittest.TestCase):
     """PostgreSQL and a bucket of its own."""
 
     on_postgres = True

@@ -6,13 +6,15 @@ import unittest
 import uuid
 from pathlib import Path
 
+import recording
 import urllib3
+from accounts import account_url
 from server import REPOSITORY, Server, free_port
 from test_library import S3, in_bucket
 from test_python_sdk import SECOND_CATALOG, ServerCase
 
 TOOLS = REPOSITORY / ".tools"
-SUITE = REPOSITORY / "api" / "tests" / "sdk" / "node" / "suite.mjs"
+NODE_SUITES = [REPOSITORY / "api" / "tests" / "sdk" / "node" / name for name in ("suite.mjs", "methods.mjs")]
 TIMEOUT_S = 240
 
 
@@ -65,12 +67,18 @@ class Node(Programs):
 
     def test_node_sdk(self):
         # What points it here is configuration alone: the variable, and the authority that node is told to trust.
+        records = Path(self.folder) / "records"
+        records.mkdir()
         self.run_program(
-            ["node", "--test", "--test-reporter=spec", str(SUITE)],
+            ["node", "--test", "--test-reporter=spec", *map(str, NODE_SUITES)],
+            CLOUDINARY_ACCOUNT_URL=account_url(self.server),
+            SUITE_RECORDS=str(records),
             NODE_PACKAGES=str(TOOLS / "node" / "node_modules"),
             NODE_EXTRA_CA_CERTS=str(self.server.certificate),
             SUITE_PICTURE=str(self.png),
         )
+        for path in records.glob("*.json"):
+            recording.take_over(path)
 
 
 class CommandLine(Programs):

@@ -26,6 +26,7 @@ import urllib3
 from PIL import Image
 
 import pictures
+import recording
 from searching import Searches
 from server import REPOSITORY, Database, Server, program
 
@@ -631,7 +632,11 @@ if __name__ == "__main__":
     from test_node_sdk import CommandLinePostgresS3, CommandLineSqlite, NodePostgresS3, NodeSqlite  # noqa: E402, F401
 
     signal.signal(signal.SIGTERM, interrupted)
-    outcome = unittest.main(exit=False, verbosity=2).result
+    recording.RECORDER.install()
+    runner = unittest.TextTestRunner(resultclass=recording.Result, verbosity=2)
+    outcome = unittest.main(exit=False, testRunner=runner).result
+    if recording.records_folder():
+        recording.RECORDER.write(recording.records_folder(), f"suite-{os.getpid()}")
     nothing_ran = outcome.testsRun <= len(outcome.skipped)
     if nothing_ran:
         print("nothing ran", file=sys.stderr)

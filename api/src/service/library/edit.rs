@@ -136,16 +136,12 @@ impl Edit {
         if let Some(context) = &self.context {
             asset.context.clone_from(context);
         }
-        let size = asset.upright_size;
-        let clamp = |regions: &[Region]| -> Vec<Region> {
-            let (width, height) = (f64::from(size.width), f64::from(size.height));
-            regions.iter().map(|[x, y, w, h]| [*x, *y, w.min(width), h.min(height)]).collect()
-        };
+        // Kept as they were given, unlike an upload's: they are cut where a picture is rendered.
         if let Some(regions) = &self.face_coordinates {
-            asset.face_coordinates = clamp(regions);
+            asset.face_coordinates.clone_from(regions);
         }
         if let Some(regions) = &self.custom_coordinates {
-            asset.custom_coordinates = clamp(regions);
+            asset.custom_coordinates.clone_from(regions);
         }
         if let Some(regions) = &self.regions {
             asset.details.regions.clone_from(regions);

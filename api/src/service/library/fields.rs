@@ -237,7 +237,12 @@ impl LibraryService {
             body["datasource"]["values"] = json!(upsert(values_of(body), Some(&given))?);
             Ok(())
         };
-        Ok(json!({ "values": values_of(&self.change_field(caller, id, change).await?) }))
+        let mut values = values_of(&self.change_field(caller, id, change).await?);
+        // This answer alone leaves the state out: clients look for entries as they sent them.
+        for entry in values.iter_mut().filter_map(Value::as_object_mut) {
+            entry.remove("state");
+        }
+        Ok(json!({ "values": values }))
     }
 
     /// Sets the state of values: `DELETE …/datasource` and `POST …/datasource_restore`.

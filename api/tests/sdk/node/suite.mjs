@@ -2,51 +2,17 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { createReadStream, readFileSync, writeFileSync } from "node:fs";
-import { get } from "node:https";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { before, test } from "node:test";
-import { createRequire } from "node:module";
+import { PICTURE, api, cloudinary, fetched, provisioning, refused, search, size, unique, uploader } from "./common.mjs";
+import { check } from "./recording.mjs";
 
-// The package lies beside the other tools, not beside this file.
-const { v2: cloudinary } = createRequire(join(process.env.NODE_PACKAGES, "x.js"))("cloudinary");
-const { api, uploader, search, provisioning } = cloudinary;
-const PICTURE = process.env.SUITE_PICTURE;
-const unique = () => `n${randomBytes(6).toString("hex")}`;
-
-before(() => {
-  assert.ok(cloudinary.config().cloud_name, "CLOUDINARY_URL is not set");
-});
-
-/** Status, headers and body of an address. */
-const fetched = (url) =>
-  new Promise((resolve, reject) => {
-    get(url, (response) => {
-      const chunks = [];
-      response.on("data", (chunk) => chunks.push(chunk));
-      response.on("end", () => resolve({ status: response.statusCode, headers: response.headers, body: Buffer.concat(chunks) }));
-    }).on("error", reject);
-  });
-
-/** What the SDK rejects with. */
-const refused = async (call) => {
-  try {
-    await call;
-  } catch (error) {
-    return error.error ?? error;
-  }
-  return assert.fail("nothing was refused");
-};
-
-/** Width and height of a PNG. */
-const size = (png) => [png.readUInt32BE(16), png.readUInt32BE(20)];
-
-test("configuration alone points it here", async () => {
+check("configuration alone points it here", async () => {
   assert.equal((await api.ping()).status, "ok");
   assert.ok(cloudinary.config().upload_prefix.startsWith("https://"));
 });
 
-test("uploads of every form, and delivery", async () => {
+check("uploads of every form, and delivery", async () => {
   const id = unique();
   const made = await uploader.upload(PICTURE, { public_id: id, tags: ["a", "b"], context: { alt: "x=y" }, eager: [{ width: 20, crop: "scale" }] });
   assert.equal(made.public_id, id);
@@ -69,7 +35,7 @@ test("uploads of every form, and delivery", async () => {
   assert.deepEqual([remote.width, remote.height], [60, 40]);
 });
 
-test("large files in parts", async () => {
+check("large files in parts", async () => {
   const id = unique();
   const path = join(tmpdir(), `${id}.bin`);
   const bytes = randomBytes(11_000_000);
@@ -82,7 +48,7 @@ test("large files in parts", async () => {
   assert.ok(answer.body.equals(bytes));
 });
 
-test("explicit, rename, destroy", async () => {
+check("explicit, rename, destroy", async () => {
   const id = unique();
   await uploader.upload(PICTURE, { public_id: id });
   const explicit = await uploader.explicit(id, { type: "upload", tags: "t", eager: [{ width: 11, crop: "scale" }] });
@@ -94,7 +60,7 @@ test("explicit, rename, destroy", async () => {
   assert.equal((await uploader.destroy(`${id}/moved`)).result, "not found");
 });
 
-test("tags, context and structured metadata", async () => {
+check("tags, context and structured metadata", async () => {
   const id = unique();
   await uploader.upload(PICTURE, { public_id: id });
   assert.deepEqual((await uploader.add_tag(`${id}-t`, [id])).public_ids, [id]);
@@ -118,7 +84,7 @@ test("tags, context and structured metadata", async () => {
   await api.delete_metadata_field(`f${id}`);
 });
 
-test("lists with cursors, details, update", async () => {
+check("lists with cursors, details, update", async () => {
   const id = unique();
   for (const place of [0, 1, 2]) await uploader.upload(PICTURE, { public_id: `${id}/${place} (1)`, tags: [id] });
   const first = await api.resources({ type: "upload", prefix: id, max_results: 2 });
@@ -139,7 +105,7 @@ test("lists with cursors, details, update", async () => {
   assert.equal((await refused(api.resource(`${id}/1 (1)`))).http_code, 404);
 });
 
-test("search and its signed address", async () => {
+check("search and its signed address", async () => {
   const id = unique();
   await uploader.upload(PICTURE, { public_id: id, tags: [id, "searched"] });
   const found = await search.expression(`tags=${id} AND width>1`).sort_by("created_at", "desc").with_field("tags").max_results(10).execute();
@@ -150,7 +116,7 @@ test("search and its signed address", async () => {
   assert.equal((await refused(search.expression("tags=(").execute())).http_code, 400);
 });
 
-test("folders, transformations, presets, mappings, profiles", async () => {
+check("folders, transformations, presets, mappings, profiles", async () => {
   const id = unique();
   await api.create_folder(`${id}/inner`);
   assert.equal((await api.sub_folders(id)).folders[0].name, "inner");
@@ -182,7 +148,7 @@ test("folders, transformations, presets, mappings, profiles", async () => {
   await api.delete_streaming_profile(`s${id}`);
 });
 
-test("archives and signed downloads", async () => {
+check("archives and signed downloads", async () => {
   const id = unique();
   await uploader.upload(PICTURE, { public_id: id, tags: [id] });
   const made = await uploader.create_zip({ tags: [id], target_public_id: `${id}-zip` });
@@ -194,7 +160,7 @@ test("archives and signed downloads", async () => {
   assert.ok(original.body.equals(readFileSync(PICTURE)), `${original.status}`);
 });
 
-test("texts, sprites, animations, access", async () => {
+check("texts, sprites, animations, access", async () => {
   const id = unique();
   const text = await uploader.text("Tintype", { public_id: `${id}-text`, font_family: "Arial", font_size: 30, font_color: "#336699" });
   assert.ok(text.width > text.height);
@@ -211,7 +177,7 @@ test("texts, sprites, animations, access", async () => {
   assert.equal((await api.resource(`${id}-0`)).access_mode, "authenticated");
 });
 
-test("errors have the shape that the SDK knows", async () => {
+check("errors have the shape that the SDK knows", async () => {
   const wrong = await refused(uploader.upload(PICTURE, { api_secret: "wrong" }));
   assert.equal(wrong.http_code, 401);
   assert.ok(wrong.message.startsWith("Invalid Signature"), wrong.message);
