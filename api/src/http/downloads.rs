@@ -59,9 +59,7 @@ pub async fn answer(
                 Ok(response::respond(answer, &Conditions::read(&parts.method, &parts.headers)).await)
             }
             // An address alone must change nothing.
-            None if parts.method == Method::GET => {
-                Err(HttpError::new(StatusCode::METHOD_NOT_ALLOWED, "GET is not allowed here, use POST"))
-            }
+            None if parts.method == Method::GET => Err(ApiError::missing_param("mode").into()),
             None => {
                 tell::check_urls(&params)?;
                 let answer = match action {

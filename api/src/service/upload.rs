@@ -27,7 +27,7 @@ use crate::domain::{
 use crate::fetch::RemoteClient;
 use crate::jobs::announce::Occasion;
 use crate::jobs::{eager, events};
-use crate::storage::{BlobStore, BlobWriter, Reference, StorageError};
+use crate::storage::{BlobStore, BlobWriter, Reference};
 use md5::{Digest, Md5};
 use std::fmt;
 use std::sync::{Arc, OnceLock};

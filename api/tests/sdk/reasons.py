@@ -42,7 +42,6 @@ LOCAL = {
 _USERS = "no users: access is by keys"
 REFUSED = {
     "uploader.create_slideshow": "videos are not made",
-    "uploader.explode": "no documents with pages",
     "api.visual_search": "no index of looks",
     "api.analyze": "no add-ons",
     "api.notifications": "webhooks, no polling",
@@ -66,7 +65,6 @@ REFUSED = {
 # Routes that the SDKs call and that the server's own description leaves out: it refuses most of them.
 UNDOCUMENTED = [
     "POST /v1_1/{cloud_name}/video/create_slideshow",
-    "POST /v1_1/{cloud_name}/image/explode",
     "POST /v1_1/{cloud_name}/resources/visual_search",
     "GET /v1_1/{cloud_name}/resources/visual_search",
     "POST /v2/{cloud_name}/analysis/analyze/{input}",

@@ -1,8 +1,13 @@
 //! Opening the file: settings of a connection, the schema, and whether the key is the right one.
 
-use std::{fs, io, path::Path, time::Duration};
+use std::{
+    fs, io,
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction, TransactionBehavior};
 
 use super::{
     super::{
@@ -16,6 +21,8 @@ use crate::domain::Timestamp;
 
 /// How long a connection waits for a lock of another process.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long it pauses where SQLite does not wait by itself.
+const BUSY_PAUSE: Duration = Duration::from_millis(10);
 /// Statements that a connection keeps prepared.
 const N_PREPARED: usize = 64;
 
@@ -39,8 +46,7 @@ pub(super) fn writer(path: &Path, sealer: &Sealer, steps: &[Migration]) -> Resul
     create_file(path).map_err(|error| CatalogError::Unavailable(format!("create {}: {error}", path.display())))?;
     let open = || -> Work<Connection> {
         let mut connection = connect(path)?;
-        let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
-        if mode != "wal" {
+        if log_ahead(&connection)? != "wal" {
             let detail = format!("the file system of {} cannot hold a write-ahead log", path.display());
             return Err(CatalogError::Internal { operation: "open", detail }.into());
         }
@@ -49,6 +55,20 @@ pub(super) fn writer(path: &Path, sealer: &Sealer, steps: &[Migration]) -> Resul
         Ok(connection)
     };
     open().map_err(|failure| failure.during("open"))
+}
+
+/// Switches to the write-ahead log and answers with the mode there is then. SQLite itself does not wait for others there,
+/// who may be starting at the same time.
+fn log_ahead(connection: &Connection) -> rusqlite::Result<String> {
+    let until = Instant::now() + BUSY_TIMEOUT;
+    loop {
+        match connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)) {
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) && Instant::now() < until => {
+                thread::sleep(BUSY_PAUSE);
+            }
+            other => return other,
+        }
+    }
 }
 
 /// The only connection of a database that lives in memory, with its schema.

@@ -213,6 +213,14 @@ pub const OPERATIONS: &[Operation] = &[
     ),
     op(
         "POST",
+        "/image/explode",
+        Group::Upload,
+        "Render every page of an animated GIF; a notification lists them",
+        "public_id! transformation! type format async notification_url batch_id",
+        "Accepted",
+    ),
+    op(
+        "POST",
         "/resources/{resource_type}/publish_resources",
         Group::Assets,
         "Make private or authenticated assets public",

@@ -118,6 +118,7 @@ pub(super) fn schemas() -> Map<String, Value> {
                 ("image_infos", anything()),
             ]),
         ),
+        ("Accepted", object(&[("status", text()), ("batch_id", text())])),
         ("Published", object(&[("published", list(anything())), ("failed", list(anything()))])),
         (
             "AccessModes",
