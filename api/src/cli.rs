@@ -16,6 +16,7 @@ mod verify;
 
 use crate::app::{self, App, AppError};
 use crate::config::{Config, LogConfig, LogFormat, table};
+use crate::descriptors;
 use crate::heap;
 use crate::probe;
 use crate::storage::BlobStore;
@@ -230,6 +231,7 @@ fn serve(flags: &ArgMatches) -> Result<(), String> {
     let config = load(flags)?;
     start_log(&config.log)?;
     heap::set_up(config.render.threads);
+    descriptors::raise_limit();
     runtime()?.block_on(async { App::open(config).await?.run().await }).map_err(|error: AppError| error.to_string())
 }
 

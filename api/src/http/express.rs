@@ -7,6 +7,7 @@
 
 use super::response::{Conditions, respond};
 use super::{add_common_headers, without_signature};
+use crate::page_file::PageFile;
 use crate::service::deliver_types::{Deliver, DeliveryAnswer, KeptAnswer};
 use bytes::{BufMut, Bytes, BytesMut};
 use futures::FutureExt;
@@ -16,7 +17,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until};
 
@@ -72,7 +73,10 @@ pub async fn run(
             head.put_slice(b"\r\ndate: ");
             head.put_slice(clock.date());
             head.put_slice(b"\r\n\r\n");
-            write(stream, &head, &answer.body).await?;
+            match &answer.pages {
+                Some(pages) => send_pages(stream, &head, pages).await?,
+                None => write(stream, &head, &answer.body).await?,
+            }
             let _ = buffer.split_to(length);
         }
         // What was answered left the front of the buffer, which is taken back here: a request that is cut in two only
@@ -194,6 +198,33 @@ async fn write(stream: &mut TcpStream, head: &[u8], body: &[u8]) -> io::Result<(
     stream.write_all(&body[written - head.len()..]).await
 }
 
+/// The same with a body that lies in a file.
+#[cfg(target_os = "linux")]
+async fn send_pages(stream: &TcpStream, head: &[u8], body: &PageFile) -> io::Result<()> {
+    use rustix::net::SendFlags;
+    let mut sent = 0;
+    while sent < head.len() {
+        // There is more to come, so that the system does not send the head by itself.
+        let send = || Ok(rustix::net::send(stream, &head[sent..], SendFlags::MORE | SendFlags::NOSIGNAL)?);
+        sent += stream.async_io(Interest::WRITABLE, send).await?;
+    }
+    let mut offset = 0;
+    while (offset as usize) < body.length() {
+        let left = body.length() - offset as usize;
+        let send = || Ok(rustix::fs::sendfile(stream, body.file(), Some(&mut offset), left)?);
+        if stream.async_io(Interest::WRITABLE, send).await? == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+    }
+    Ok(())
+}
+
+/// Elsewhere no file is ever made.
+#[cfg(not(target_os = "linux"))]
+async fn send_pages(_: &TcpStream, _: &[u8], _: &PageFile) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
 /// The date of answers, written once a second.
 #[derive(Default)]
 struct Clock {
@@ -278,7 +309,11 @@ mod tests {
 
         fn kept(&self, path: &str, accept: Option<&str>, _: &dyn Fn(DeliveryAnswer) -> Bytes) -> Option<KeptAnswer> {
             let head = Bytes::from_static(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n");
-            (path == "/a" && accept.is_none()).then(|| KeptAnswer { head, body: Bytes::from_static(b"hello") })
+            (path == "/a" && accept.is_none()).then(|| KeptAnswer {
+                head,
+                body: Bytes::from_static(b"hello"),
+                pages: None,
+            })
         }
     }
 

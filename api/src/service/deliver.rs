@@ -21,6 +21,7 @@ use crate::catalog::Catalog;
 use crate::domain::{
     AccessMode, Asset, AssetKey, BlobKey, Cloud, CloudName, DeliveryType, DerivedKey, PublicId, ResourceType, Timestamp,
 };
+use crate::page_file::{PageFile, PageFiles};
 use crate::storage::{BlobStore, Expected, Fault, FaultCounts, StorageError};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -28,7 +29,7 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use std::io;
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tintype_render::Limits;
@@ -76,6 +77,9 @@ pub struct DeliverySettings {
     pub retry_after: Duration,
 }
 
+/// Answers after which a picture is held in a file of memory.
+const OFTEN: u32 = 16;
+
 /// An answer as it is kept: everything but the time it took.
 struct Kept {
     bytes: Bytes,
@@ -93,6 +97,10 @@ struct Kept {
     used: AtomicBool,
     /// What whoever sends it made of all this.
     head: OnceLock<Bytes>,
+    /// How often it took the short way.
+    n_short: AtomicU32,
+    /// The bytes once more, since it was found to be sent often.
+    pages: OnceLock<Arc<PageFile>>,
 }
 
 /// Delivers originals and derived pictures.
@@ -104,6 +112,7 @@ pub struct Delivery {
     library: LibraryService,
     gate: Gate,
     cache: Arc<UrlCache<Kept>>,
+    files: PageFiles,
     meter: Arc<Meter>,
     uses: Arc<Uses>,
     settings: DeliverySettings,
@@ -113,28 +122,32 @@ pub struct Delivery {
 
 /// The cache of delivered answers, to be shared with whoever has to invalidate it.
 #[derive(Clone)]
-pub struct DeliveryCache(Arc<UrlCache<Kept>>);
+pub struct DeliveryCache {
+    answers: Arc<UrlCache<Kept>>,
+    files: PageFiles,
+}
 
 impl DeliveryCache {
-    /// See [`UrlCache::new`].
+    /// See [`UrlCache::new`]; an eighth of the bytes is for answers that are sent often.
     pub fn new(bytes: usize, max_age: Option<Duration>) -> Self {
-        DeliveryCache(Arc::new(UrlCache::new(bytes, max_age)))
+        let files = PageFiles::new(bytes / 8);
+        DeliveryCache { answers: Arc::new(UrlCache::new(bytes - bytes / 8, max_age)), files }
     }
 
     /// Forgets every answer of a cloud.
     pub fn invalidate(&self, cloud: &crate::domain::CloudId) {
-        self.0.epochs().advance(cloud);
+        self.answers.epochs().advance(cloud);
     }
 
     /// See [`UrlCache::confirm`].
     pub fn confirm(&self, moment: Instant) {
-        self.0.confirm(moment);
+        self.answers.confirm(moment);
     }
 
     /// The derived pictures that were answered with from here since the last call.
     pub fn take_used(&self) -> Vec<DerivedKey> {
         let mut keys = Vec::new();
-        self.0.for_each(|kept| {
+        self.answers.for_each(|kept| {
             if let Some(key) = &kept.derived
                 && kept.used.swap(false, Ordering::Relaxed)
             {
@@ -146,11 +159,22 @@ impl DeliveryCache {
 
     /// Bytes that are kept now.
     pub fn bytes(&self) -> usize {
-        self.0.bytes()
+        self.answers.bytes() + self.files.bytes()
     }
 }
 
 impl Kept {
+    /// The file that holds the body, which is made once it was asked for often.
+    fn pages(&self, files: &PageFiles) -> Option<&Arc<PageFile>> {
+        let found = self.pages.get();
+        // Where there was no room, there may be later.
+        if found.is_none() && self.n_short.fetch_add(1, Ordering::Relaxed) % OFTEN == OFTEN - 1 {
+            let file = Arc::new(files.hold(&self.bytes)?);
+            return Some(self.pages.get_or_init(|| file));
+        }
+        found
+    }
+
     fn answer(&self) -> DeliveryAnswer {
         DeliveryAnswer {
             body: DeliveryBody::Bytes(self.bytes.clone()),
@@ -187,7 +211,8 @@ impl Delivery {
             upgrades,
             library,
             gate,
-            cache: cache.0.clone(),
+            cache: cache.answers.clone(),
+            files: cache.files.clone(),
             meter,
             uses,
             settings,
@@ -348,7 +373,8 @@ impl Deliver for Delivery {
         if !head.is_empty() {
             self.count(&kept, false);
         }
-        Some(KeptAnswer { head, body: kept.bytes.clone() })
+        let pages = kept.pages(&self.files).cloned();
+        Some(KeptAnswer { head, body: kept.bytes.clone(), pages })
     }
 }
 
@@ -449,6 +475,8 @@ impl Delivery {
                     derived: None,
                     used: AtomicBool::new(false),
                     head: OnceLock::new(),
+                    n_short: AtomicU32::new(0),
+                    pages: OnceLock::new(),
                 };
                 let kept = if timed { Arc::new(kept) } else { self.keep(url_key.clone(), kept, epoch) };
                 return Ok(DeliveryAnswer { timings: vec![lookup], ..self.answer_kept(&kept, request.head) });
@@ -512,6 +540,8 @@ impl Delivery {
             derived: Some(picture.key),
             used: AtomicBool::new(false),
             head: OnceLock::new(),
+            n_short: AtomicU32::new(0),
+            pages: OnceLock::new(),
         };
         // A provisional answer is never kept: every request for it looks for the better one, and asks for it again.
         let kept = if provisional || timed { Arc::new(kept) } else { self.keep(url_key.clone(), kept, epoch) };

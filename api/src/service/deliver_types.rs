@@ -2,6 +2,7 @@
 
 use super::derive::DeriveError;
 use crate::catalog::CatalogError;
+use crate::page_file::PageFile;
 use crate::storage::{Fault, StorageError};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -9,6 +10,7 @@ use futures::stream::BoxStream;
 use std::fmt;
 use std::io;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A request for a picture.
@@ -49,6 +51,8 @@ pub trait Deliver: Send + Sync {
 pub struct KeptAnswer {
     pub head: Bytes,
     pub body: Bytes,
+    /// The body once more, where it is sent so often that it lies in a file.
+    pub pages: Option<Arc<PageFile>>,
 }
 
 /// A picture that can be delivered.

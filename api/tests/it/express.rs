@@ -1,7 +1,7 @@
 //! Cached pictures take the short way, and nobody can tell but by the time it takes.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use crate::whole_app::{ROCKET, WholeApp};
+use crate::whole_app::{CHELSEA, ROCKET, WholeApp};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -94,6 +94,49 @@ async fn both_ways_give_the_same_answer() {
         assert_eq!(short.headers["vary"], "Accept");
         assert_eq!(short.headers["content-type"], if accept.is_empty() { "image/jpeg" } else { "image/avif" });
         assert_ne!(short.headers["x-request-id"], long.headers["x-request-id"]);
+    }
+}
+
+async fn kept_bytes(app: &WholeApp) -> usize {
+    let metrics = app.get("/metrics").await;
+    let text = metrics.text();
+    let line = text.lines().find_map(|line| line.strip_prefix("tintype_url_cache_bytes ")).unwrap();
+    line.parse().unwrap()
+}
+
+/// Its picture has more than the bytes that make a file of memory pay.
+const LARGE: &str = "/demo/image/upload/w_600,q_90/ship.jpg";
+
+#[tokio::test]
+async fn pictures_that_are_sent_often_are_sent_as_they_are() {
+    let app = WholeApp::start().await;
+    app.upload("ship.jpg", ROCKET, &[("public_id", "ship")]).await;
+    let address = app.listen().await;
+    let first = Client::connect(address).await.get(LARGE, "").await;
+    assert!(first.body.len() > 16 << 10, "{}", first.body.len());
+    let before = kept_bytes(&app).await;
+    // Nobody reads at first, so that the connection is full in the middle of an answer.
+    let mut client = Client::connect(address).await;
+    const TIMES: usize = 60;
+    let requests = format!("GET {LARGE} HTTP/1.1\r\nHost: x\r\n\r\n").repeat(TIMES);
+    client.send(&requests).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    for n in 0..TIMES {
+        let answer = client.answer().await;
+        assert!(answer.status == first.status && answer.body == first.body, "answer {n}");
+        assert_eq!(answer.headers["etag"], first.headers["etag"]);
+    }
+    let pages = first.body.len().div_ceil(4096) * 4096;
+    let expected = if cfg!(target_os = "linux") { before + pages } else { before };
+    assert_eq!(kept_bytes(&app).await, expected);
+    // Another picture under the name is sent from then on.
+    app.upload("cat.png", CHELSEA, &[("public_id", "ship")]).await;
+    let mut answer = client.get(LARGE, "").await;
+    assert_ne!(answer.body, first.body);
+    let second = answer.body.clone();
+    for _ in 0..40 {
+        answer = client.get(LARGE, "").await;
+        assert_eq!(answer.body, second);
     }
 }
 
