@@ -110,6 +110,8 @@ fn encoder_bytes(format: Format, size: Size) -> u64 {
     match format {
         Format::Avif => size.pixels() * 24 + (12 << 20),
         Format::Jpeg | Format::Png | Format::WebP => size.pixels() * 4,
+        // A copy without alpha, and the file.
+        Format::Bmp | Format::Ico | Format::Tiff => size.pixels() * 8 + (1 << 20),
         // A copy, a palette index a pixel, and the set of its colors.
         Format::Gif => size.pixels() * 10 + (1 << 20),
     }

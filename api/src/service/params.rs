@@ -231,7 +231,7 @@ impl UploadParams {
             overwrite: flag("overwrite", true)?,
             format: match values.get("format") {
                 None => None,
-                Some(value) => Some(format_of(value).ok_or_else(|| {
+                Some(value) => Some(Format::from_extension(value).ok_or_else(|| {
                     ParamError::Unsupported(format!("format {}", value.chars().take(32).collect::<String>()))
                 })?),
             },
@@ -261,18 +261,6 @@ impl UploadParams {
             return_delete_token: flag("return_delete_token", false)?,
         })
         .and_then(|params| flag("invalidate", false).map(|_| params))
-    }
-}
-
-/// The format of an extension that this server reads and writes.
-pub fn format_of(extension: &str) -> Option<Format> {
-    match extension.to_ascii_lowercase().as_str() {
-        "jpg" | "jpeg" | "jpe" => Some(Format::Jpeg),
-        "png" => Some(Format::Png),
-        "webp" => Some(Format::WebP),
-        "avif" => Some(Format::Avif),
-        "gif" => Some(Format::Gif),
-        _ => None,
     }
 }
 
@@ -438,8 +426,8 @@ fn eager(text: Option<&String>) -> Result<Vec<EagerEntry>, ParamError> {
                 if last.contains('_') {
                     (given, EagerExtension::Original)
                 } else {
-                    let format =
-                        format_of(last).ok_or_else(|| ParamError::UnknownExtension(last.chars().take(32).collect()))?;
+                    let format = Format::from_extension(last)
+                        .ok_or_else(|| ParamError::UnknownExtension(last.chars().take(32).collect()))?;
                     (rest, EagerExtension::Named(format))
                 }
             }
@@ -532,7 +520,7 @@ mod tests {
         assert_eq!(refusal, "Detection invalid model 'x': detection is not supported by this server yet");
         assert!(parse(&[("access_mode", "public")]).is_ok());
         assert!(parse(&[("novelty", "1")]).is_ok() && !is_known("novelty"));
-        assert!(parse(&[("format", "tiff")]).is_err());
+        assert!(parse(&[("format", "heic")]).is_err());
         assert!(parse(&[("overwrite", "maybe")]).is_err());
         assert!(parse(&[("type", "fetch")]).is_err());
     }

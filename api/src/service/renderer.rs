@@ -104,7 +104,7 @@ fn inspection_bytes(bytes: &[u8], limits: &Limits) -> Result<u64, tintype_render
     let is_streamed = match found.format {
         Format::Jpeg => true,
         Format::Png => bytes.get(28) == Some(&0),
-        Format::WebP | Format::Avif | Format::Gif => false,
+        _ => false,
     };
     let pixels =
         if is_streamed { row * ROWS.min(found.size.height.into()) } else { row * u64::from(found.size.height) };

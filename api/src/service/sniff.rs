@@ -1,5 +1,7 @@
 //! What kind of file some first bytes begin. Content decides, never a name.
 
+use tintype_render::codec::{self, Container};
+
 /// What a file seems to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Seems {
@@ -79,7 +81,7 @@ pub fn sniff(head: &[u8]) -> Seems {
         b"\x00\x00\x00\x0cJXL ",
         b"\x00\x00\x00\x0cjP  ",
     ];
-    if images.iter().any(|magic| at(0, magic)) || (at(0, b"BM") && head.len() > 26) || is_svg(head) {
+    if images.iter().any(|magic| at(0, magic)) || codec::sniff(head) == Some(Container::Bmp) || is_svg(head) {
         return Seems::Image;
     }
     Seems::Other

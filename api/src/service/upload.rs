@@ -643,7 +643,10 @@ impl Parts {
         let facts = self.pictures.inspect(file.clone()).await?;
         let target = params.format.unwrap_or(facts.format);
         if !params.allowed_formats.is_empty()
-            && !params.allowed_formats.iter().any(|allowed| params::format_of(allowed) == Some(target))
+            && !params
+                .allowed_formats
+                .iter()
+                .any(|allowed| tintype_render::language::Format::from_extension(allowed) == Some(target))
         {
             let format = target.extension().to_owned();
             return Err(UploadError::FormatNotAllowed { kind: "Image", format });

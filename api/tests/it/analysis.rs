@@ -114,7 +114,7 @@ async fn breakpoints_follow_the_sizes_of_files() {
     }
     assert!(lists[1]["breakpoints"][0]["url"].as_str().unwrap().contains("/a_90/c_scale,w_90/"));
     let auth = app.credentials();
-    for bad in [r#"[{"format":"tiff"}]"#, "[7]", r#"[{"max_width":-1}]"#] {
+    for bad in [r#"[{"format":"heic"}]"#, "[7]", r#"[{"max_width":-1}]"#] {
         let params = [("responsive_breakpoints", bad)];
         let (status, answer) =
             app.post("/image/upload", &params, Some(("r.jpg", ROCKET)), &[("authorization", &auth)]).await;

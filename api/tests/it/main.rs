@@ -20,6 +20,7 @@ mod express;
 mod faults;
 mod files;
 mod following;
+mod formats;
 mod gifs;
 mod hangup;
 mod http;

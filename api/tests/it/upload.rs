@@ -291,7 +291,7 @@ async fn bad_parameters_are_refused_and_nothing_is_stored() {
         ("access_control", "[{\"access_type\":\"all\"}]", "Invalid access_control {\"access_type\":\"all\"}"),
         ("display_name", "a/b", "Invalid display_name a/b"),
         ("asset_folder", "a/../b", "Invalid folder path a/../b"),
-        ("format", "tiff", "format tiff is not supported by this server yet"),
+        ("format", "heic", "format heic is not supported by this server yet"),
         ("face_coordinates", "1,2,3", "Invalid value 1,2,3 for parameter face_coordinates"),
         ("context", "novalue", "Invalid value novalue for parameter context"),
     ] {

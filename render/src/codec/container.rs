@@ -52,7 +52,6 @@ pub fn sniff(bytes: &[u8]) -> Option<Container> {
         (b"GIF89a", Container::Gif),
         (b"II*\0", Container::Tiff),
         (b"MM\0*", Container::Tiff),
-        (b"BM", Container::Bmp),
         (b"\0\0\x01\0", Container::Ico),
         (b"%PDF-", Container::Pdf),
         (b"8BPS", Container::Psd),
@@ -70,12 +69,21 @@ pub fn sniff(bytes: &[u8]) -> Option<Container> {
             _ => Container::Mp4,
         });
     }
+    if is_bmp(bytes) {
+        return Some(Container::Bmp);
+    }
     if let Some((_, container)) = MAGIC.iter().find(|(magic, _)| bytes.starts_with(magic)) {
         return Some(*container);
     }
     let start = String::from_utf8_lossy(&bytes[..bytes.len().min(1024)]);
     let text = start.trim_start_matches('\u{feff}').trim_start();
     (text.starts_with("<svg") || (text.starts_with("<?xml") && text.contains("<svg"))).then_some(Container::Svg)
+}
+
+/// Two letters are too few to tell: after the file's header there is the length of one of the known ones.
+fn is_bmp(bytes: &[u8]) -> bool {
+    let length = bytes.get(14..18).map(|four| u32::from_le_bytes([four[0], four[1], four[2], four[3]]));
+    bytes.starts_with(b"BM") && matches!(length, Some(12 | 16 | 40 | 52 | 56 | 64 | 108 | 124))
 }
 
 #[cfg(test)]
@@ -91,6 +99,8 @@ mod tests {
             (b"\0\0\0\x20ftypavif", Some(Container::Avif)),
             (b"\0\0\0\x20ftypisom", Some(Container::Mp4)),
             (b"  <svg xmlns=", Some(Container::Svg)),
+            (b"BM\x9a\0\0\0\0\0\0\0\x36\0\0\0\x28\0\0\0", Some(Container::Bmp)),
+            (b"BMW makes cars in Munich", None),
             (b"hello", None),
             (b"", None),
         ] {

@@ -17,6 +17,7 @@ mod planar;
 mod png;
 pub mod quality;
 mod webp;
+mod whole;
 
 pub use animation::{AnimationFormat, encode_animation};
 pub use container::{Container, sniff};
@@ -60,6 +61,7 @@ pub fn probe(bytes: &[u8], limits: &Limits) -> Result<Probe> {
         Format::Png => png::probe(bytes, limits),
         Format::WebP => webp::probe(bytes, limits),
         Format::Gif => gif::probe(bytes, limits),
+        format @ (Format::Bmp | Format::Ico | Format::Tiff) => whole::probe(bytes, format, limits),
         Format::Avif => Err(Error::unsupported("reading avif images")),
     }
 }
@@ -119,6 +121,7 @@ fn open_page<'a>(bytes: &'a [u8], page: u32, demand: &Demand, limits: &Limits) -
         Format::Png => Box::new(png::Decoder::open(bytes, demand, limits)?),
         Format::WebP => Box::new(webp::Decoder::open(bytes, demand, limits)?),
         Format::Gif => Box::new(gif::Decoder::open(bytes, page, demand, limits)?),
+        Format::Bmp | Format::Ico | Format::Tiff => Box::new(whole::Decoder::open(bytes, format, demand, limits)?),
         Format::Avif => return Err(Error::unsupported("reading avif images")),
     };
     Ok(decoder)
@@ -160,7 +163,7 @@ pub fn decode_page(bytes: &[u8], page: u32, demand: &Demand, limits: &Limits) ->
 pub fn predict(demand: &Demand, format: Format) -> Decoded {
     match format {
         Format::Jpeg => jpeg::plan_decode(demand),
-        Format::Png | Format::WebP | Format::Avif | Format::Gif => {
+        Format::Png | Format::WebP | Format::Avif | Format::Gif | Format::Bmp | Format::Ico | Format::Tiff => {
             Decoded { full: demand.size, window: demand.region, eighths: 8, subsampling: None }
         }
     }
@@ -170,6 +173,7 @@ pub fn predict(demand: &Demand, format: Format) -> Decoded {
 pub fn scratch_bytes(demand: &Demand, format: Format) -> u64 {
     match format {
         Format::Gif => gif::scratch_bytes(demand.size),
+        Format::Bmp | Format::Ico | Format::Tiff => whole::scratch_bytes(demand.size, format),
         Format::Jpeg | Format::Png | Format::WebP | Format::Avif => 0,
     }
 }
@@ -196,7 +200,9 @@ pub fn encode_planes(planes: Planes, encoding: &Encoding) -> Result<Encoded> {
         Format::Jpeg => jpeg::encode_planes(planes, quality, encoding.progressive)?,
         Format::WebP => webp::encode_planes(&planes, quality)?,
         Format::Avif => avif::encode_planes(&planes, quality)?,
-        Format::Png | Format::Gif => return Err(Error::Encode("planes reached an encoder of pixels".into())),
+        Format::Png | Format::Gif | Format::Bmp | Format::Ico | Format::Tiff => {
+            return Err(Error::Encode("planes reached an encoder of pixels".into()));
+        }
     };
     Ok(Encoded { bytes, format: encoding.format, quality: Some(quality) })
 }
@@ -206,7 +212,8 @@ fn check_sides(size: Size, format: Format) -> Result<()> {
         Format::Jpeg => 65_535,
         Format::WebP => 16_383,
         Format::Avif | Format::Gif => 65_535,
-        Format::Png => i32::MAX as u32,
+        Format::Png | Format::Bmp | Format::Tiff => i32::MAX as u32,
+        Format::Ico => whole::MOST_ICON_SIDE,
     };
     if size.width.max(size.height) > most {
         return Err(Error::Limit(format!(
@@ -233,6 +240,7 @@ pub fn encode(frame: &Frame, encoding: &Encoding, _limits: &Limits) -> Result<En
         Format::WebP => webp::encode(frame, lossy)?,
         Format::Avif => avif::encode(frame, lossy, encoding.chroma)?,
         Format::Gif => gif::encode(frame)?,
+        Format::Bmp | Format::Ico | Format::Tiff => whole::encode(frame, encoding.format)?,
     };
     let quality = is_lossy(encoding.format).then_some(lossy);
     Ok(Encoded { bytes, format: encoding.format, quality })
@@ -240,7 +248,7 @@ pub fn encode(frame: &Frame, encoding: &Encoding, _limits: &Limits) -> Result<En
 
 /// Whether the encoder takes a number for the quality.
 const fn is_lossy(format: Format) -> bool {
-    !matches!(format, Format::Png | Format::Gif)
+    matches!(format, Format::Jpeg | Format::WebP | Format::Avif)
 }
 
 /// The format of a file that can be read.
@@ -260,6 +268,9 @@ fn readable(bytes: &[u8], limits: &Limits) -> Result<Format> {
         Some(Container::Png) => Ok(Format::Png),
         Some(Container::WebP) => Ok(Format::WebP),
         Some(Container::Gif) => Ok(Format::Gif),
+        Some(Container::Bmp) => Ok(Format::Bmp),
+        Some(Container::Ico) => Ok(Format::Ico),
+        Some(Container::Tiff) => Ok(Format::Tiff),
         Some(other) => Err(Error::unsupported(format!("reading {} files", other.extension()))),
         None => Err(Error::Decode("Invalid image file".into())),
     }

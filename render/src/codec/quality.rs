@@ -117,7 +117,7 @@ fn predicted(activity: Activity, format: Format, level: QualityLevel) -> u8 {
         Format::Jpeg => &JPEG,
         Format::WebP => &WEBP,
         Format::Avif => &AVIF,
-        Format::Png | Format::Gif => return 100,
+        Format::Png | Format::Gif | Format::Bmp | Format::Ico | Format::Tiff => return 100,
     };
     let line = match level {
         QualityLevel::Best => &lines[0],

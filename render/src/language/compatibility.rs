@@ -32,7 +32,7 @@ pub fn compatibility_markdown() -> String {
     let _ = writeln!(page, "\n## Effects (`e_`)\n\nNot built: {}.", list(EFFECTS.iter().copied()));
     let written = FORMATS.iter().filter(|format| format.writes.is_some()).map(|format| format.name);
     let _ = writeln!(page, "\n## Formats (`f_` and extensions)\n\nWritten: {}.\n", list(written));
-    page.push_str("Read: `jpg`, `png`, `webp` (no animations), `gif`.\n\nKnown, not written:\n");
+    page.push_str("Read: `jpg`, `png`, `webp` (no animations), `gif`, `tiff` (the first page), `bmp`, `ico` (the largest picture).\n\nKnown, not written:\n");
     for family in [Family::Image, Family::Document, Family::Video, Family::Audio, Family::Model] {
         let names = FORMATS.iter().filter(|format| format.family == family && format.writes.is_none());
         let _ = writeln!(page, "- {}: {}", family.name(), list(names.map(|format| format.name)));

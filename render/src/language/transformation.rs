@@ -296,6 +296,9 @@ pub enum Format {
     WebP,
     Avif,
     Gif,
+    Bmp,
+    Ico,
+    Tiff,
 }
 
 impl Format {
@@ -307,6 +310,9 @@ impl Format {
             Format::WebP => "webp",
             Format::Avif => "avif",
             Format::Gif => "gif",
+            Format::Bmp => "bmp",
+            Format::Ico => "ico",
+            Format::Tiff => "tiff",
         }
     }
 
@@ -318,6 +324,9 @@ impl Format {
             Format::WebP => "image/webp",
             Format::Avif => "image/avif",
             Format::Gif => "image/gif",
+            Format::Bmp => "image/bmp",
+            Format::Ico => "image/x-icon",
+            Format::Tiff => "image/tiff",
         }
     }
 

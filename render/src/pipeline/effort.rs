@@ -15,7 +15,8 @@ use std::time::Duration;
 const fn ns_per_pixel(format: Format, profile: Profile) -> u64 {
     match (format, profile) {
         (Format::Jpeg, _) => 4,
-        (Format::Png, _) => 40,
+        (Format::Png | Format::Ico, _) => 40,
+        (Format::Bmp | Format::Tiff, _) => 4,
         // 120 000 pixels took 18 ms.
         (Format::Gif, _) => 150,
         (Format::WebP, Profile::Fast) => 25,
@@ -75,7 +76,7 @@ pub fn within(request: &Request, most: Duration, limits: &Limits) -> Result<Opti
             Format::Avif if accept.avif && (accept.webp || !has_alpha) => accept.avif = false,
             Format::WebP if accept.webp && !has_alpha => *accept = AcceptClass::default(),
             // There is none cheaper.
-            Format::Avif | Format::WebP | Format::Jpeg | Format::Png | Format::Gif => break,
+            _ => break,
         }
     }
     Ok(Some(request.purpose.accept).filter(|accept| *accept != own))

@@ -157,7 +157,7 @@ fn kept_in_planes(encoding: &Encoding) -> Option<Subsampling> {
     let chroma = match (encoding.chroma, encoding.quality) {
         // Lossy WebP has no other.
         _ if encoding.format == Format::WebP => ChromaSampling::Half,
-        _ if matches!(encoding.format, Format::Png | Format::Gif) => return None,
+        _ if !matches!(encoding.format, Format::Jpeg | Format::Avif) => return None,
         (Some(chroma), _) => chroma,
         // The number decides, and is not known yet.
         (None, Quality::Auto(QualityLevel::Best)) => return None,

@@ -227,7 +227,7 @@ fn what_is_not_built_is_named() {
         ("c_fill_pad,g_auto", "c_fill_pad"),
         ("c_auto", "c_auto"),
         ("c_imagga_crop", "c_imagga_crop"),
-        ("f_tiff", "f_tiff"),
+        ("f_heic", "f_heic"),
         ("f_auto:video", "f_auto:video"),
         ("q_auto:good:sensitive", "q_auto:good:sensitive"),
         ("q_jpegmini:1", "q_jpegmini"),
@@ -284,7 +284,7 @@ fn eager_entries_may_end_with_a_format() {
         ]
     );
     assert_eq!(parse_eager("", &Limits::default()), Ok(vec![]));
-    assert_eq!(parse_eager("w_20/tiff", &Limits::default()), Err(Error::unsupported("f_tiff")));
+    assert_eq!(parse_eager("w_20/heic", &Limits::default()), Err(Error::unsupported("f_heic")));
     assert_eq!(parse_eager("w_20/nope", &Limits::default()), Err(Error::invalid("extension", "nope", 5..9)));
     let decoded = parse_eager("fl_attachment:a%252Eb", &Limits::default()).unwrap();
     assert_eq!(decoded[0].transformation.attachment(), Some(Some("a.b")));

@@ -84,7 +84,7 @@ fn what_is_not_built_is_refused_by_name() {
         ("if_w_gt_300,c_scale,w_300", "if_w_gt_300"),
         ("$width_10/w_20", "$width_10"),
         ("t_blip.blop", "t_blip.blop"),
-        ("f_tiff", "f_tiff"),
+        ("f_heic", "f_heic"),
         ("c_fill_pad,w_1", "c_fill_pad"),
         ("q_auto:good:sensitive", "q_auto:good:sensitive"),
         ("d_avatar.png", "d_avatar.png"),

@@ -6,10 +6,11 @@ use super::archive_stream::from_delivery_error;
 use crate::domain::Asset;
 use crate::service::access::Caller;
 use crate::service::call::{ApiError, Params};
-use crate::service::params::{self, EagerEntry, EagerExtension};
+use crate::service::params::{EagerEntry, EagerExtension};
 use crate::service::pictures::EagerPicture;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use tintype_render::language::Format;
 
 /// Most requests of one call.
 const MAX_REQUESTS: usize = 10;
@@ -52,7 +53,7 @@ pub fn read_breakpoints(params: &Params) -> Result<Vec<BreakpointRequest>, ApiEr
         }
         let extension = match entry["format"].as_str() {
             None => EagerExtension::Original,
-            Some(format) => EagerExtension::Named(params::format_of(format).ok_or_else(|| {
+            Some(format) => EagerExtension::Named(Format::from_extension(format).ok_or_else(|| {
                 ApiError::BadRequest(format!("Writing {format} is not supported by this server yet"))
             })?),
         };
@@ -224,7 +225,7 @@ mod tests {
         assert_eq!(one[0].at(7), "a_90/c_scale,w_7");
         assert_eq!(read("[{},{}]").unwrap().len(), 2);
         for text in
-            ["[1]", r#"{"max_width":0}"#, r#"{"max_width":"x"}"#, r#"{"format":"tiff"}"#, "{", r#"{"bytes_step":-1}"#]
+            ["[1]", r#"{"max_width":0}"#, r#"{"max_width":"x"}"#, r#"{"format":"heic"}"#, "{", r#"{"bytes_step":-1}"#]
         {
             assert!(read(text).is_err(), "{text}");
         }

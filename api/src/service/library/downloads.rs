@@ -9,7 +9,7 @@ use crate::service::deliver::StoredBlob;
 use crate::service::deliver_types::{CachePolicy, DeliveryAnswer, DeliveryBody};
 use crate::service::derive::md5_hex;
 use crate::service::media_type;
-use crate::service::params::{self, EagerEntry, EagerExtension};
+use crate::service::params::{EagerEntry, EagerExtension};
 use std::time::Duration;
 use tintype_render::language::Format;
 
@@ -81,7 +81,7 @@ impl LibraryService {
         let extension = match format {
             None => EagerExtension::Original,
             Some(text) => {
-                EagerExtension::Named(params::format_of(text).ok_or_else(|| ApiError::invalid("format", text))?)
+                EagerExtension::Named(Format::from_extension(text).ok_or_else(|| ApiError::invalid("format", text))?)
             }
         };
         let expanded = self.expand(&caller.cloud.id, transformation).await?;

@@ -8,7 +8,7 @@ use crate::jobs::events::Event;
 use crate::service::access::Caller;
 use crate::service::answer::{EagerAnswer, EagerState, eager_entry};
 use crate::service::call::{ApiError, Params, shown};
-use crate::service::params::{self, EagerEntry, EagerExtension};
+use crate::service::params::{EagerEntry, EagerExtension};
 use serde_json::{Value, json};
 use tintype_render::language::Format;
 
@@ -45,7 +45,7 @@ impl LibraryService {
         }
         let format = match params.text("format") {
             None => Format::Png,
-            Some(name) => params::format_of(name).ok_or_else(|| ApiError::invalid("format", &shown(name)))?,
+            Some(name) => Format::from_extension(name).ok_or_else(|| ApiError::invalid("format", &shown(name)))?,
         };
         let asset = self.asset(&key).await?;
         if asset.placeholder {

@@ -98,7 +98,7 @@ async fn pages_become_derived_pictures() {
     for (body, wanted) in [
         (json!({ "public_id": "dir/film", "transformation": "pg_2" }), 400),
         (json!({ "public_id": "dir/film", "transformation": "pg_all,w_x" }), 400),
-        (json!({ "public_id": "dir/film", "transformation": "pg_all", "format": "tiff" }), 400),
+        (json!({ "public_id": "dir/film", "transformation": "pg_all", "format": "heic" }), 400),
         (json!({ "public_id": "none", "transformation": "pg_all" }), 404),
     ] {
         let (status, answer) = site.call(POST, "/image/explode", body.clone()).await;
