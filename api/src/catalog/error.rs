@@ -16,6 +16,10 @@ pub enum CatalogError {
     /// The database cannot be reached, is full or too busy; the same query may succeed later.
     #[error("the catalog is unavailable: {0}")]
     Unavailable(String),
+    /// Transactions got into each other's way, and this one was undone: at once again, it may succeed. What comes out of the
+    /// catalog is [`CatalogError::Unavailable`], after some tries.
+    #[error("transactions got into each other's way: {0}")]
+    Contended(String),
     /// What is recorded breaks a rule of its type.
     #[error("the catalog is corrupt: {0}")]
     Corrupt(String),

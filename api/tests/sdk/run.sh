@@ -52,6 +52,7 @@ suite() {
 "$python" -B api/tests/sdk/test_table.py
 suite 'renderers and catalogs' 300 CpuSqlite SoftwareSqlite CpuPostgres SoftwarePostgres
 suite 'library' 240 LibrarySqlite LibraryPostgresS3
+suite 'three nodes' 240 LibraryNodes WholeNodes
 suite 'Node SDK' 240 NodeSqlite NodePostgresS3
 suite 'cloudinary-cli' 180 CommandLineSqlite CommandLinePostgresS3
 [[ $status == 0 ]] || exit "$status"

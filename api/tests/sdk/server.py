@@ -20,12 +20,13 @@ STOP_TIMEOUT_S = 40
 REQUEST_TIMEOUT_S = 60
 LOG_TAIL_CHARS = 3000
 
-_running = set()
+# Processes that must not outlive the tests.
+RUNNING = set()
 
 
 @atexit.register
 def _stop_all():
-    for process in list(_running):
+    for process in list(RUNNING):
         process.kill()
         process.wait()
 
@@ -75,7 +76,7 @@ class Server:
                 stderr=log,
                 text=True,
             )
-        _running.add(self.process)
+        RUNNING.add(self.process)
         printed = queue.Queue()
         threading.Thread(target=_drain, args=(self.process.stdout, printed), daemon=True).start()
         deadline = time.monotonic() + START_TIMEOUT_S
@@ -129,7 +130,7 @@ class Server:
         self._forget()
 
     def _forget(self):
-        _running.discard(self.process)
+        RUNNING.discard(self.process)
         self.http.clear()
 
     def is_running(self):

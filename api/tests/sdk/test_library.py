@@ -3,9 +3,11 @@
 import hashlib
 import io
 import os
+import threading
 import time
 import unittest
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 
 import cloudinary
 import cloudinary.api
@@ -232,6 +234,59 @@ class Library(ServerCase):
         self.assertEqual(self.fetch(result["secure_url"]).data, data)
         result = cloudinary.uploader.upload_large(str(self.jpg), resource_type="image", tags=["t"], timeout=60)
         self.assertEqual((result["width"], result["tags"]), (512, ["t"]))
+
+    def at_once(self, count, call):
+        """The answers of so many clients that call at the same moment."""
+        barrier = threading.Barrier(count)
+
+        def client(number):
+            barrier.wait(60)
+            return call(number)
+
+        with ThreadPoolExecutor(count) as clients:
+            return list(clients.map(client, range(count)))
+
+    def test_fifty_clients_race_for_one_id(self):
+        def send(number, **options):
+            data = io.BytesIO(f"file {number} of {self.id}".encode())
+            return cloudinary.uploader.upload(data, resource_type="raw", timeout=120, **options)
+
+        answers = self.at_once(50, lambda number: send(number, public_id=self.id))
+        self.assertEqual(len({answer["version_id"] for answer in answers}), 50)
+        self.assertEqual(len({answer["asset_id"] for answer in answers}), 1)
+        left = cloudinary.api.resource(self.id, resource_type="raw")
+        self.assertIn(left["etag"], {answer["etag"] for answer in answers})
+        # As the last of them answered, or the front gave the request to a server that does not know yet.
+        deadline = time.monotonic() + 10
+        while hashlib.md5(self.fetch(left["secure_url"]).data).hexdigest() != left["etag"]:
+            self.assertLess(time.monotonic(), deadline, "what is delivered is not what the record says")
+            time.sleep(0.05)
+
+        first = self.at_once(50, lambda number: send(number, public_id=f"{self.id}-once", overwrite=False))
+        made = [answer for answer in first if not answer.get("existing")]
+        self.assertEqual(len(made), 1, "more than one created what was not to be overwritten")
+        self.assertEqual({answer["etag"] for answer in first}, {made[0]["etag"]})
+
+        def change(number):
+            kinds = (
+                lambda: send(number, public_id=self.id),
+                lambda: cloudinary.uploader.destroy(self.id, resource_type="raw", invalidate=True),
+                lambda: cloudinary.uploader.rename(self.id, f"{self.id}-away", resource_type="raw", overwrite=True),
+                lambda: cloudinary.uploader.rename(f"{self.id}-away", self.id, resource_type="raw", overwrite=True),
+                lambda: cloudinary.uploader.add_tag("t", [self.id], resource_type="raw"),
+            )
+            try:
+                kinds[number % len(kinds)]()
+            except cloudinary.exceptions.NotFound:
+                pass
+
+        self.at_once(50, change)
+        for public_id in (self.id, f"{self.id}-away"):
+            try:
+                left = cloudinary.api.resource(public_id, resource_type="raw")
+            except cloudinary.exceptions.NotFound:
+                continue
+            self.assertEqual(len(self.fetch(left["secure_url"]).data), left["bytes"])
 
     def test_related_assets(self):
         for place in range(2):

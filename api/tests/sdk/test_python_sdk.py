@@ -629,6 +629,7 @@ if __name__ == "__main__":
     # Its tests are found under the names that this program's own have.
     sys.modules["test_python_sdk"] = sys.modules["__main__"]
     from test_library import LibraryPostgresS3, LibrarySqlite  # noqa: E402, F401
+    from test_nodes import LibraryNodes, WholeNodes  # noqa: E402, F401
     from test_node_sdk import CommandLinePostgresS3, CommandLineSqlite, NodePostgresS3, NodeSqlite  # noqa: E402, F401
 
     signal.signal(signal.SIGTERM, interrupted)

@@ -219,7 +219,7 @@ impl Library {
     pub async fn change_asset(
         &self,
         key: &AssetKey,
-        change: impl FnOnce(&mut Asset) -> bool + Send + 'static,
+        change: impl FnOnce(&mut Asset) -> bool + Clone + Send + 'static,
     ) -> Result<Option<Asset>> {
         let key = key.clone();
         self.write("change an asset", move |sql| {
@@ -297,12 +297,19 @@ async fn apply(sql: &mut dyn Sql, mut asset: Asset, change: impl FnOnce(&mut Ass
 }
 
 async fn rename(sql: &mut dyn Sql, from: &AssetKey, to: AssetKey, overwrite: bool, fixed: bool) -> Result<Renamed> {
-    let Some(mut asset) = lock(sql, from).await?.filter(|asset| !asset.placeholder) else {
-        return Ok(Renamed::Missing);
+    // In one order, so that two that go opposite ways do not wait for each other.
+    let place = |key: &AssetKey| (key.public_id.to_string(), key.delivery_type.as_str(), key.resource_type.as_str());
+    let (asset, target) = if place(from) <= place(&to) {
+        let asset = lock(sql, from).await?;
+        (asset, lock(sql, &to).await?)
+    } else {
+        let target = lock(sql, &to).await?;
+        (lock(sql, from).await?, target)
     };
+    let Some(mut asset) = asset.filter(|asset| !asset.placeholder) else { return Ok(Renamed::Missing) };
     let mut touched = BTreeSet::new();
     if *from != to {
-        if let Some(target) = lock(sql, &to).await? {
+        if let Some(target) = target {
             if !overwrite && !target.placeholder {
                 return Ok(Renamed::Taken);
             }

@@ -169,7 +169,7 @@ impl Library {
         cloud: &CloudId,
         kind: DefinitionKind,
         name: &str,
-        change: impl FnOnce(&mut Json) -> std::result::Result<(), E> + Send + 'static,
+        change: impl FnOnce(&mut Json) -> std::result::Result<(), E> + Clone + Send + 'static,
     ) -> Result<Option<std::result::Result<Json, E>>> {
         let (cloud, name) = (cloud.clone(), name.to_owned());
         self.write("change a definition", move |sql| {

@@ -96,7 +96,7 @@ impl Library {
     ) -> Result<T> {
         match &self.database {
             Database::Sqlite(catalog) => catalog.session(operation, false, work).await,
-            Database::Postgres(catalog) => catalog.session(operation, false, work).await,
+            Database::Postgres(catalog) => catalog.read_session(operation, work).await,
         }
     }
 
@@ -113,15 +113,15 @@ impl Library {
         }
     }
 
-    /// Runs `work` as one write transaction.
+    /// Runs `work` as one write transaction, and again where others got into its way.
     async fn write<T: Send + 'static>(
         &self,
         operation: &'static str,
-        work: impl for<'a> FnOnce(&'a mut dyn Sql) -> BoxFuture<'a, Result<T>> + Send + 'static,
+        work: impl for<'a> FnOnce(&'a mut dyn Sql) -> BoxFuture<'a, Result<T>> + Clone + Send + 'static,
     ) -> Result<T> {
         match &self.database {
             Database::Sqlite(catalog) => catalog.session(operation, true, work).await,
-            Database::Postgres(catalog) => catalog.session(operation, true, work).await,
+            Database::Postgres(catalog) => catalog.write_session(operation, work).await,
         }
     }
 }

@@ -100,16 +100,22 @@ impl PostgresCatalog {
     async fn transact<T>(
         &self,
         operation: &'static str,
-        work: impl AsyncFnOnce(&Transaction<'_>) -> Work<T>,
+        work: impl AsyncFnOnce(&Transaction<'_>) -> Work<T> + Clone,
     ) -> Result<T> {
-        let mut client = client(&self.pool).await?;
-        let outcome = async {
-            let transaction = client.transaction().await?;
-            let value = work(&transaction).await?;
-            transaction.commit().await?;
-            Ok(value)
-        };
-        outcome.await.map_err(|failure: Failure| failure.during(operation))
+        let mut tries = session::Tries::default();
+        loop {
+            let mut client = client(&self.pool).await?;
+            let outcome = async {
+                let transaction = client.transaction().await?;
+                let value = work.clone()(&transaction).await?;
+                transaction.commit().await?;
+                Ok(value)
+            };
+            match outcome.await.map_err(|failure: Failure| failure.during(operation)) {
+                Err(error) => tries.pause(error).await?,
+                done => return done,
+            }
+        }
     }
 }
 
@@ -158,7 +164,7 @@ impl Catalog for PostgresCatalog {
 
     async fn put_asset(&self, asset: &NewAsset, overwrite: bool) -> Result<PutAsset> {
         let asset = asset.clone();
-        self.session("record an upload", true, move |sql| {
+        self.write_session("record an upload", move |sql| {
             async move { library::assets::put(sql, &asset, overwrite).await }.boxed()
         })
         .await
@@ -167,7 +173,7 @@ impl Catalog for PostgresCatalog {
     async fn asset(&self, key: &AssetKey) -> Result<Option<Asset>> {
         let key = key.clone();
         Ok(self
-            .session("find an asset", false, move |sql| async move { library::assets::find(sql, &key).await }.boxed())
+            .read_session("find an asset", move |sql| async move { library::assets::find(sql, &key).await }.boxed())
             .await?
             .filter(|asset| !asset.placeholder))
     }
@@ -175,7 +181,7 @@ impl Catalog for PostgresCatalog {
     async fn asset_by_id(&self, id: &AssetId) -> Result<Option<Asset>> {
         let id = id.clone();
         Ok(self
-            .session("find an asset", false, move |sql| {
+            .read_session("find an asset", move |sql| {
                 async move { library::assets::find_by_id(sql, &id).await }.boxed()
             })
             .await?
@@ -190,7 +196,7 @@ impl Catalog for PostgresCatalog {
 
     async fn delete_asset(&self, key: &AssetKey) -> Result<Option<DeletedAsset>> {
         let key = key.clone();
-        self.session("delete an asset", true, move |sql| {
+        self.write_session("delete an asset", move |sql| {
             async move { library::removal::delete(sql, &key).await }.boxed()
         })
         .await

@@ -67,8 +67,15 @@ impl Failure {
                 Some("clouds_name_key") => return CatalogError::Conflict("the cloud name"),
                 Some("clouds_pkey") => return CatalogError::Conflict("the cloud id"),
                 Some("api_keys_pkey") => return CatalogError::Conflict("the API key"),
+                // It was free when this transaction looked.
+                Some("assets_cloud_resource_type_delivery_type_public_id_key") => {
+                    return CatalogError::Contended(format!("{operation}: {detail}"));
+                }
                 _ => {}
             },
+            &SqlState::T_R_DEADLOCK_DETECTED | &SqlState::T_R_SERIALIZATION_FAILURE => {
+                return CatalogError::Contended(format!("{operation}: {detail}"));
+            }
             &SqlState::FOREIGN_KEY_VIOLATION if answer.constraint().is_some_and(|name| name.contains("_cloud_")) => {
                 return CatalogError::NotFound("the cloud");
             }

@@ -1,6 +1,6 @@
 //! Statements that are written for both databases, on PostgreSQL.
 
-use std::{collections::BTreeSet, sync::atomic::Ordering};
+use std::{collections::BTreeSet, sync::atomic::Ordering, time::Duration};
 
 use deadpool_postgres::Transaction;
 use futures::future::BoxFuture;
@@ -103,15 +103,53 @@ impl Sql for Session<'_> {
     }
 }
 
+/// Tries of a transaction that others get into the way of.
+const N_TRIES: u32 = 8;
+/// Longest pause before the second try; each later one may be longer by as much.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Tries of one transaction.
+#[derive(Default)]
+pub(super) struct Tries(u32);
+
+impl Tries {
+    /// Waits until it is worth another try after this error; other errors, and that of the last try, are given back.
+    pub(super) async fn pause(&mut self, error: CatalogError) -> Result<()> {
+        let CatalogError::Contended(detail) = error else { return Err(error) };
+        self.0 += 1;
+        if self.0 == N_TRIES {
+            return Err(CatalogError::Unavailable(detail));
+        }
+        tracing::debug!(detail, tries = self.0, "a transaction is tried again");
+        // Those that met must not meet again.
+        tokio::time::sleep((PAUSE * self.0).mul_f64(rand::random())).await;
+        Ok(())
+    }
+}
+
 impl PostgresCatalog {
-    /// Runs `work` as one transaction of level READ COMMITTED.
-    pub(in crate::catalog) async fn session<T: Send + 'static>(
+    /// Runs `work` as one transaction of level READ COMMITTED that reads.
+    pub(in crate::catalog) async fn read_session<T: Send + 'static>(
         &self,
         operation: &'static str,
-        write: bool,
         work: impl for<'a> FnOnce(&'a mut dyn Sql) -> BoxFuture<'a, Result<T>> + Send + 'static,
     ) -> Result<T> {
-        self.session_at(operation, write, IsolationLevel::ReadCommitted, work).await
+        self.session_at(operation, false, IsolationLevel::ReadCommitted, work).await
+    }
+
+    /// Runs `work` as one transaction of level READ COMMITTED, and again where others got into its way.
+    pub(in crate::catalog) async fn write_session<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        work: impl for<'a> FnOnce(&'a mut dyn Sql) -> BoxFuture<'a, Result<T>> + Clone + Send + 'static,
+    ) -> Result<T> {
+        let mut tries = Tries::default();
+        loop {
+            match self.session_at(operation, true, IsolationLevel::ReadCommitted, work.clone()).await {
+                Err(error) => tries.pause(error).await?,
+                done => return done,
+            }
+        }
     }
 
     /// Runs `work` as one transaction that reads, all of whose statements see the same state.

@@ -161,7 +161,7 @@ impl LibraryService {
         &self,
         caller: &Caller,
         id: &str,
-        change: impl FnOnce(&mut Value) -> Result<(), ApiError> + Send + 'static,
+        change: impl FnOnce(&mut Value) -> Result<(), ApiError> + Clone + Send + 'static,
     ) -> Result<Value, ApiError> {
         self.live_field(caller, id).await?;
         let changed = self.parts.library.redefine(&caller.cloud.id, KIND, id, change).await?;
