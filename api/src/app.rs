@@ -578,7 +578,8 @@ impl App {
             self.uploads.clone(),
         ));
         let deliver = self.state.deliver.clone();
-        let limits = ConnectionLimits { grace: GRACE, ..Default::default() };
+        let answer_timeout = self.config.http.answer_timeout;
+        let limits = ConnectionLimits { answer_timeout, grace: GRACE, ..Default::default() };
         let served = serve_with(listener, router(self.state), deliver, limits, certificate, stop);
         let result = served.await.map_err(AppError::Serve);
         tracing::info!("stopping");

@@ -81,6 +81,7 @@ pub struct HttpConfig {
     pub tls: Option<(PathBuf, PathBuf)>,
     pub max_upload_bytes: u64,
     pub request_timeout: Duration,
+    pub answer_timeout: Duration,
     /// Whether parameter signatures of version 1 are accepted.
     pub accept_signature_v1: bool,
 }
@@ -217,6 +218,7 @@ impl Config {
                 tls: tls(&settings)?,
                 max_upload_bytes,
                 request_timeout: Duration::from_secs(settings.parse("request_timeout_s", "a number of seconds")?),
+                answer_timeout: Duration::from_secs(settings.parse("answer_timeout_s", "a number of seconds")?),
                 accept_signature_v1: settings.parse("accept_signature_v1", "true or false")?,
             },
             render: RenderConfig {
@@ -290,6 +292,11 @@ impl Config {
         check(
             (1..=86_400).contains(&self.http.request_timeout.as_secs()),
             "request_timeout_s",
+            "must be from 1 to 86400",
+        )?;
+        check(
+            (1..=86_400).contains(&self.http.answer_timeout.as_secs()),
+            "answer_timeout_s",
             "must be from 1 to 86400",
         )?;
         check((1..=1024).contains(&self.render.threads), "threads", "must be from 1 to 1024")?;

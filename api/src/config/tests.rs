@@ -93,6 +93,7 @@ fn invalid_values_name_their_key_and_origin() {
         ("url_cache_mb", "1025"),
         ("unversioned_max_age_s", "31536001"),
         ("request_timeout_s", "0"),
+        ("answer_timeout_s", "0"),
         ("accept_signature_v1", "yes"),
         ("remote_allow", "10.0.0.0/33"),
         ("remote_deny", "host:0"),

@@ -6,6 +6,7 @@
 //! stays there.
 
 use super::response::{Conditions, respond};
+use super::serve::ConnectionLimits;
 use super::{add_common_headers, without_signature};
 use crate::page_file::PageFile;
 use crate::service::deliver_types::{Deliver, DeliveryAnswer, KeptAnswer};
@@ -19,7 +20,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 /// A head that is longer is not ours to judge.
 const MAX_HEAD_BYTES: usize = 8 << 10;
@@ -36,10 +37,12 @@ pub enum Next {
 pub async fn run(
     stream: &mut TcpStream,
     deliver: &Arc<dyn Deliver>,
-    idle: Duration,
+    limits: ConnectionLimits,
     stop: impl Future<Output = ()>,
 ) -> io::Result<Next> {
     let mut stop = pin!(stop);
+    let idle = limits.head_timeout;
+    let patience = limits.answer_timeout;
     // One timer for all requests: moved on when it fires, not at every request.
     let mut used = Instant::now();
     let mut timer = pin!(sleep_until(used + idle));
@@ -74,8 +77,8 @@ pub async fn run(
             head.put_slice(clock.date());
             head.put_slice(b"\r\n\r\n");
             match &answer.pages {
-                Some(pages) => send_pages(stream, &head, pages).await?,
-                None => write(stream, &head, &answer.body).await?,
+                Some(pages) => send_pages(stream, &head, pages, patience).await?,
+                None => write(stream, &head, &answer.body, patience).await?,
             }
             let _ = buffer.split_to(length);
         }
@@ -186,33 +189,35 @@ fn head_of(answer: DeliveryAnswer) -> Option<Bytes> {
     Some(head.freeze())
 }
 
-async fn write(stream: &mut TcpStream, head: &[u8], body: &[u8]) -> io::Result<()> {
+/// Writes both. Each step of it is waited for as long as `patience`.
+async fn write(stream: &mut TcpStream, head: &[u8], body: &[u8], patience: Duration) -> io::Result<()> {
     let mut written = 0;
-    while written < head.len() {
-        let parts = [IoSlice::new(&head[written..]), IoSlice::new(body)];
-        match stream.write_vectored(&parts).await? {
+    while written < head.len() + body.len() {
+        let parts =
+            [IoSlice::new(&head[written.min(head.len())..]), IoSlice::new(&body[written.saturating_sub(head.len())..])];
+        match timeout(patience, stream.write_vectored(&parts)).await?? {
             0 => return Err(io::ErrorKind::WriteZero.into()),
             more => written += more,
         }
     }
-    stream.write_all(&body[written - head.len()..]).await
+    Ok(())
 }
 
 /// The same with a body that lies in a file.
 #[cfg(target_os = "linux")]
-async fn send_pages(stream: &TcpStream, head: &[u8], body: &PageFile) -> io::Result<()> {
+async fn send_pages(stream: &TcpStream, head: &[u8], body: &PageFile, patience: Duration) -> io::Result<()> {
     use rustix::net::SendFlags;
     let mut sent = 0;
     while sent < head.len() {
         // There is more to come, so that the system does not send the head by itself.
         let send = || Ok(rustix::net::send(stream, &head[sent..], SendFlags::MORE | SendFlags::NOSIGNAL)?);
-        sent += stream.async_io(Interest::WRITABLE, send).await?;
+        sent += timeout(patience, stream.async_io(Interest::WRITABLE, send)).await??;
     }
     let mut offset = 0;
     while (offset as usize) < body.length() {
         let left = body.length() - offset as usize;
         let send = || Ok(rustix::fs::sendfile(stream, body.file(), Some(&mut offset), left)?);
-        if stream.async_io(Interest::WRITABLE, send).await? == 0 {
+        if timeout(patience, stream.async_io(Interest::WRITABLE, send)).await?? == 0 {
             return Err(io::ErrorKind::WriteZero.into());
         }
     }
@@ -221,7 +226,7 @@ async fn send_pages(stream: &TcpStream, head: &[u8], body: &PageFile) -> io::Res
 
 /// Elsewhere no file is ever made.
 #[cfg(not(target_os = "linux"))]
-async fn send_pages(_: &TcpStream, _: &[u8], _: &PageFile) -> io::Result<()> {
+async fn send_pages(_: &TcpStream, _: &[u8], _: &PageFile, _: Duration) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
@@ -299,6 +304,9 @@ mod tests {
     use crate::service::deliver_types::{DeliveryError, DeliveryRequest};
     use tokio::net::TcpListener;
 
+    /// More than a connection takes that nobody reads from.
+    static LARGE: &[u8] = &[0; 32 << 20];
+
     struct OnePicture;
 
     #[async_trait::async_trait]
@@ -309,11 +317,16 @@ mod tests {
 
         fn kept(&self, path: &str, accept: Option<&str>, _: &dyn Fn(DeliveryAnswer) -> Bytes) -> Option<KeptAnswer> {
             let head = Bytes::from_static(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n");
-            (path == "/a" && accept.is_none()).then(|| KeptAnswer {
-                head,
-                body: Bytes::from_static(b"hello"),
-                pages: None,
-            })
+            let (body, pages) = match path {
+                "/a" => (Bytes::from_static(b"hello"), None),
+                "/large" => (Bytes::from_static(LARGE), None),
+                "/large/file" => {
+                    let pages = crate::page_file::PageFiles::new(LARGE.len()).hold(LARGE);
+                    (Bytes::from_static(LARGE), pages.map(Arc::new))
+                }
+                _ => return None,
+            };
+            accept.is_none().then_some(KeptAnswer { head, body, pages })
         }
     }
 
@@ -343,7 +356,7 @@ mod tests {
         });
         let (mut stream, _) = listener.accept().await.unwrap();
         let deliver: Arc<dyn Deliver> = Arc::new(OnePicture);
-        let next = run(&mut stream, &deliver, Duration::from_secs(20), std::future::pending()).await.unwrap();
+        let next = run(&mut stream, &deliver, ConnectionLimits::default(), std::future::pending()).await.unwrap();
         drop(stream);
         (next, client.await.unwrap())
     }
@@ -377,6 +390,21 @@ mod tests {
             let (next, answers) = outcome(request, 1).await;
             assert_eq!(answers, 0, "{request}");
             assert!(matches!(next, Next::Ordinary(read) if read == request), "{request}");
+        }
+    }
+
+    #[tokio::test]
+    async fn who_does_not_take_an_answer_is_not_waited_for() {
+        for path in ["/large", "/large/file"] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            client.write_all(format!("GET {path} HTTP/1.1\r\n\r\n").as_bytes()).await.unwrap();
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let deliver: Arc<dyn Deliver> = Arc::new(OnePicture);
+            let limits = ConnectionLimits { answer_timeout: Duration::from_millis(200), ..Default::default() };
+            let ran = timeout(Duration::from_secs(20), run(&mut stream, &deliver, limits, std::future::pending()));
+            let error = ran.await.unwrap().err().unwrap();
+            assert_eq!(error.kind(), io::ErrorKind::TimedOut, "{path}");
         }
     }
 }

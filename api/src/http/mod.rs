@@ -17,6 +17,7 @@ pub mod response;
 pub mod serve;
 pub mod tls;
 pub mod upload;
+pub mod watch;
 
 use crate::auth::signature::SignaturePolicy;
 use crate::service::deliver_types::Deliver;

@@ -2,12 +2,12 @@
 
 use super::express::{self, Next, Reread};
 use super::tls::Certificate;
+use super::watch::{Activity, Counted, Watched};
 use crate::service::deliver_types::Deliver;
 use axum::Router;
 use bytes::{Bytes, BytesMut};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use hyper_util::service::TowerToHyperService;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
@@ -27,6 +27,8 @@ pub struct ConnectionLimits {
     pub head_bytes: usize,
     /// Header lines of a request.
     pub headers: usize,
+    /// How long an answer may stand still because the client does not take it.
+    pub answer_timeout: Duration,
     /// How long open requests may go on after the server was told to stop.
     pub grace: Duration,
 }
@@ -38,6 +40,7 @@ impl Default for ConnectionLimits {
             head_timeout: Duration::from_secs(30),
             head_bytes: 64 << 10,
             headers: 100,
+            answer_timeout: Duration::from_secs(60),
             grace: Duration::from_secs(20),
         }
     }
@@ -118,7 +121,7 @@ async fn connection(
     limits: ConnectionLimits,
     stopped: watch::Receiver<bool>,
 ) {
-    let before = match express::run(&mut stream, &deliver, limits.head_timeout, told(stopped.clone())).await {
+    let before = match express::run(&mut stream, &deliver, limits, told(stopped.clone())).await {
         Ok(Next::Ordinary(before)) => before,
         Ok(Next::Closed) => return,
         Err(error) => {
@@ -190,10 +193,16 @@ async fn ordinary(
         .max_concurrent_streams(128)
         .keep_alive_interval(limits.head_timeout)
         .keep_alive_timeout(limits.head_timeout);
-    let served = builder.serve_connection(TokioIo::new(Reread::new(first, stream)), TowerToHyperService::new(router));
+    let activity = Arc::new(Activity::default());
+    let stream = Counted::new(Reread::new(first, stream), activity.clone());
+    let served = builder.serve_connection(TokioIo::new(stream), Watched::new(router, activity.clone()));
     let mut served = std::pin::pin!(served);
     let result = tokio::select! {
         result = served.as_mut() => result,
+        () = activity.stalled(limits.answer_timeout) => {
+            tracing::debug!("a connection stood still for too long");
+            return;
+        }
         () = told(stopped) => {
             served.as_mut().graceful_shutdown();
             served.await

@@ -112,3 +112,47 @@ async fn beginnings_of_another_protocol_are_bounded_in_time() {
     let answer = exchange(server.address, b"PUT /live HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
     assert!(answer.starts_with("HTTP/1.1 405 "), "{answer}");
 }
+
+/// A frame of HTTP/2 (RFC 9113, 4.1).
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let mut frame = (payload.len() as u32).to_be_bytes()[1..].to_vec();
+    frame.extend([kind, flags]);
+    frame.extend(stream.to_be_bytes());
+    frame.extend(payload);
+    frame
+}
+
+#[tokio::test]
+async fn answers_that_nobody_takes_are_given_up() {
+    let limits = ConnectionLimits { answer_timeout: Duration::from_millis(300), ..Default::default() };
+    let server = start(limits).await;
+
+    // HTTP/1.1: requests without end, and no answer is ever read.
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    let requests = "GET /openapi.json HTTP/1.1\r\nhost: x\r\n\r\n".repeat(1000);
+    let asked = async { while stream.write_all(requests.as_bytes()).await.is_ok() {} };
+    tokio::time::timeout(Duration::from_secs(20), asked).await.expect("the server still waits");
+
+    // HTTP/2: a window of no bytes, and a request whose answer does not fit in it.
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    bytes.extend(frame(4, 0, 0, &[0, 4, 0, 0, 0, 0]));
+    let path = b"/openapi.json";
+    let mut head = vec![0x82, 0x86, 0x01, 1, b'x', 0x04, path.len() as u8];
+    head.extend(path);
+    bytes.extend(frame(1, 5, 1, &head));
+    stream.write_all(&bytes).await.unwrap();
+    let mut answer = Vec::new();
+    let read = tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut answer));
+    assert!(read.await.is_ok(), "the server still waits");
+    assert!(answer.windows(5).any(|header| header[..4] == [0, 0, 0, 1] || header[3] == 1), "no head was answered");
+}
+
+#[tokio::test]
+async fn work_of_the_server_is_no_standstill() {
+    let limits = ConnectionLimits { answer_timeout: Duration::from_millis(300), ..Default::default() };
+    let server = start(limits).await;
+    // Answered after a second, when the time of a request is over.
+    let request = "GET /demo/image/upload/slow.jpg HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    assert!(exchange(server.address, request.as_bytes()).await.starts_with("HTTP/1.1 503 "));
+}
