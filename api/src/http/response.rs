@@ -74,6 +74,11 @@ pub async fn respond(answer: DeliveryAnswer, conditions: &Conditions) -> Respons
     if let Some(warning) = &answer.warning {
         headers.insert(X_CLD_ERROR, header_text(warning));
     }
+    for (name, value) in &answer.headers {
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(*name), HeaderValue::from_str(value)) {
+            headers.append(name, value);
+        }
+    }
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     if is_unchanged(conditions, &answer.etag, answer.last_modified_s) {
         return build(StatusCode::NOT_MODIFIED, headers, Body::empty());

@@ -1,5 +1,6 @@
 //! Delivery: from an address to an original or a derived picture.
 
+use super::asset_headers;
 use super::call::ApiError;
 use super::deliver_made;
 use super::deliver_types::{
@@ -90,6 +91,7 @@ struct Kept {
     vary: Vec<VaryOn>,
     content: ContentFacts,
     attachment: Option<String>,
+    headers: Vec<(&'static str, String)>,
     cloud: Cloud,
     /// The derived picture that it is, if it is one.
     derived: Option<DerivedKey>,
@@ -186,6 +188,7 @@ impl Kept {
             timings: vec![StageTiming { stage: "cache", duration: Duration::ZERO, description: Some("hit") }],
             content: Some(self.content.clone()),
             attachment: self.attachment.clone(),
+            headers: self.headers.clone(),
             warning: None,
         }
     }
@@ -471,6 +474,7 @@ impl Delivery {
                     vary: vec![],
                     content,
                     attachment,
+                    headers: asset_headers::of(&asset),
                     cloud,
                     derived: None,
                     used: AtomicBool::new(false),
@@ -494,6 +498,7 @@ impl Delivery {
                 timings: vec![lookup],
                 content: Some(content),
                 attachment,
+                headers: asset_headers::of(&asset),
                 warning: None,
             });
         }
@@ -535,6 +540,7 @@ impl Delivery {
                 original: Some(original_facts),
             },
             attachment: attachment(&transformation, &asset, picture.format.extension()),
+            headers: asset_headers::of(&asset),
             bytes: picture.bytes,
             cloud,
             derived: Some(picture.key),

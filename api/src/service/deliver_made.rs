@@ -1,5 +1,6 @@
 //! Delivery of sprites and animations: as they were made, with a sprite's style sheet and JSON beside it.
 
+use super::asset_headers;
 use super::deliver::{Delivery, StoredBlob};
 use super::deliver_types::{
     CachePolicy, ContentFacts, DeliveryAnswer, DeliveryBody, DeliveryError, FileFacts, StageTiming,
@@ -86,6 +87,7 @@ impl Delivery {
             timings: vec![lookup],
             content,
             attachment: None,
+            headers: asset_headers::of(asset),
             warning: None,
         })
     }

@@ -74,6 +74,8 @@ pub struct DeliveryAnswer {
     pub content: Option<ContentFacts>,
     /// File name under which a browser is to save it (`fl_attachment`).
     pub attachment: Option<String>,
+    /// What the asset's owner adds to the headers.
+    pub headers: Vec<(&'static str, String)>,
     /// What is wrong although there is a picture, such as the reason for a placeholder.
     pub warning: Option<String>,
 }

@@ -1,6 +1,7 @@
 //! Derived pictures: from an asset and a transformation to bytes, rendered once and kept.
 
 use super::animate::{self, Animator};
+use super::own_quality::with_own_quality;
 use super::turn::{Turns, Waiting};
 use crate::catalog::{Catalog, CatalogError};
 use crate::domain::{
@@ -347,7 +348,15 @@ impl Deriver {
         }
         let format = plan::resolve_encoding(&transformation, &facts.base, &purpose).format;
         let canonical = canonical(&transformation);
-        let digest = derived_digest(asset, &layers, &canonical, format, self.profile);
+        // The row has the text that was asked for; what is made of it differs with the asset's own quality.
+        let (transformation, text) = match with_own_quality(&transformation, &asset.details.quality_override) {
+            Some(own) => {
+                let text = self::canonical(&own);
+                (Arc::new(own), text)
+            }
+            None => (transformation, canonical.clone()),
+        };
+        let digest = derived_digest(asset, &layers, &text, format, self.profile);
         let key = DerivedKey::from_digest(digest);
         if let Some(found) = self.find(&key).await? {
             return Ok(Known::Kept(Box::new(found)));

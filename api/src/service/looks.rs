@@ -5,7 +5,7 @@ use crate::domain::{Asset, PixelSize, Region};
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
-use tintype_render::analyze::{self, Analysis};
+use tintype_render::analyze::{self, Analysis, ColorblindAccess};
 use tintype_render::codec;
 use tintype_render::language::{self, Format, Transformation};
 use tintype_render::plan::facts::Purpose;
@@ -25,6 +25,9 @@ pub struct Look {
 
 /// Transformation under which faces are looked for: the least that needs them.
 const FACES: &str = "c_thumb,g_faces,w_16,h_16";
+/// Most frames of an animation that are compared, and their longest side in pixels.
+const MOTION_FRAMES: u32 = 8;
+const MOTION_SIDE: u32 = 128;
 
 impl Deriver {
     /// Renders a picture in the eager lane, or finds it, and keeps nothing.
@@ -72,29 +75,48 @@ impl Deriver {
         Ok(faces)
     }
 
+    /// Frames of an animation, evenly spread and reduced; of a still picture none.
+    async fn frames(&self, asset: &Asset) -> Result<Vec<Bytes>, DeriveError> {
+        let count = asset.details.pages.min(MOTION_FRAMES);
+        let mut frames = Vec::new();
+        for number in 0..if count > 1 { count } else { 0 } {
+            let page = number * asset.details.pages / count + 1;
+            let text = format!("pg_{page}/c_limit,w_{MOTION_SIDE},h_{MOTION_SIDE}");
+            let transformation = Arc::new(language::parse(&text, self.limits())?);
+            let purpose = Purpose { extension: Some(Format::Png), ..Purpose::default() };
+            frames.push(self.look(asset, transformation, purpose).await?.bytes);
+        }
+        Ok(frames)
+    }
+
     /// All blocks of analysis of a picture, by their names in answers.
     pub(super) async fn describe(&self, asset: &Asset) -> Result<Map<String, Value>, DeriveError> {
         let text = format!("c_limit,w_{side},h_{side}", side = analyze::SIDE);
         let transformation = Arc::new(language::parse(&text, self.limits())?);
         let purpose = Purpose { extension: Some(Format::Png), ..Purpose::default() };
         let small = self.look(asset, transformation, purpose).await?;
+        let frames = self.frames(asset).await?;
         let original = self.original(asset).await?;
         let limits = self.limits().clone();
         // The reduced picture decoded, and both files.
         let side = u64::from(analyze::SIDE);
         let cost = side * side * 4 + original.len() as u64 + small.bytes.len() as u64;
         let task = move || -> Result<_, tintype_render::Error> {
-            let size = codec::probe(&small.bytes, &limits)?.size;
-            let demand = Demand { size, scale: 1.0, region: Rect::whole(size) };
-            let (frame, _) = codec::decode(&small.bytes, &demand, &limits)?;
-            Ok((analyze::analyze(&frame), codec::exif_fields(&original)))
+            let whole = |bytes: &Bytes| -> Result<_, tintype_render::Error> {
+                let size = codec::probe(bytes, &limits)?.size;
+                let demand = Demand { size, scale: 1.0, region: Rect::whole(size) };
+                Ok(codec::decode(bytes, &demand, &limits)?.0)
+            };
+            let frames = frames.iter().map(whole).collect::<Result<Vec<_>, _>>()?;
+            let motion = analyze::cinemagraph_score(&frames);
+            Ok((analyze::analyze(&whole(&small.bytes)?), motion, codec::exif_fields(&original)))
         };
-        let (found, exif) = self.run(cost, task).await??;
-        Ok(blocks(&found, exif))
+        let (found, motion, exif) = self.run(cost, task).await??;
+        Ok(blocks(&found, motion, exif))
     }
 }
 
-fn blocks(found: &Analysis, exif: Vec<(String, String)>) -> Map<String, Value> {
+fn blocks(found: &Analysis, motion: f64, exif: Vec<(String, String)>) -> Map<String, Value> {
     let colors: Vec<Value> = found.colors.iter().map(|share| json!([share.color, share.percent])).collect();
     let exif: Map<String, Value> = exif.into_iter().map(|(name, value)| (name, json!(value))).collect();
     let mut blocks = Map::new();
@@ -103,6 +125,9 @@ fn blocks(found: &Analysis, exif: Vec<(String, String)>) -> Map<String, Value> {
         ("predominant", json!({ "google": found.google, "cloudinary": found.cloudinary })),
         ("phash", json!(format!("{:016x}", found.phash))),
         ("quality_analysis", json!({ "focus": found.focus })),
+        ("cinemagraph_analysis", json!({ "cinemagraph_score": motion })),
+        ("accessibility_analysis", accessibility(&found.colorblind)),
+        ("illustration_score", json!(found.illustration)),
         ("grayscale", json!(found.grayscale)),
         ("semi_transparent", json!(found.semi_transparent)),
         ("image_metadata", Value::Object(exif.clone())),
@@ -111,4 +136,16 @@ fn blocks(found: &Analysis, exif: Vec<(String, String)>) -> Map<String, Value> {
         blocks.insert(name.to_owned(), value);
     }
     blocks
+}
+
+fn accessibility(found: &ColorblindAccess) -> Value {
+    let pair: &[String] = found.most_indistinct_pair.as_ref().map_or(&[], |pair| pair);
+    json!({
+        "colorblind_accessibility_analysis": {
+            "distinct_edges": found.distinct_edges,
+            "distinct_colors": found.distinct_colors,
+            "most_indistinct_pair": pair,
+        },
+        "colorblind_accessibility_score": found.score,
+    })
 }

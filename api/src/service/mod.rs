@@ -3,6 +3,7 @@
 pub mod access;
 pub mod animate;
 pub mod answer;
+pub mod asset_headers;
 mod av;
 pub mod call;
 pub mod chunked;
@@ -21,6 +22,7 @@ pub mod mapped;
 pub mod media_type;
 pub mod meter;
 pub mod naming;
+pub mod own_quality;
 pub mod params;
 pub mod pictures;
 pub mod provisioning;

@@ -47,6 +47,8 @@ const KNOWN: &[&str] = &[
     "image_metadata",
     "media_metadata",
     "quality_analysis",
+    "accessibility_analysis",
+    "cinemagraph_analysis",
     "responsive_breakpoints",
     "face_coordinates",
     "custom_coordinates",
@@ -76,8 +78,6 @@ const KNOWN: &[&str] = &[
 /// Parameters of the real service that are not built. They are refused rather than ignored, unless they ask for nothing.
 const UNSUPPORTED: &[&str] = &[
     "unique_display_name",
-    "accessibility_analysis",
-    "cinemagraph_analysis",
     "raw_convert",
     "categorization",
     "detection",
@@ -240,7 +240,7 @@ impl UploadParams {
                 .map(|format| format.to_lowercase())
                 .collect(),
             eager: eager(values.get("eager"))?,
-            tags: comma_list("tags", values.get("tags"))?,
+            tags: parse_tags(values.get("tags").map(String::as_str).unwrap_or_default())?,
             context: context(values.get("context"))?,
             face_coordinates: regions("face_coordinates", values.get("face_coordinates"))?,
             custom_coordinates: regions("custom_coordinates", values.get("custom_coordinates"))?,
@@ -287,7 +287,9 @@ fn invalid(name: &'static str, value: &str) -> ParamError {
 
 /// Tags of a comma list: trimmed, without empty entries and duplicates, in order.
 pub fn parse_tags(text: &str) -> Result<Vec<String>, ParamError> {
-    comma_list("tags", Some(&text.to_owned()))
+    let mut tags = comma_list("tags", Some(&text.to_owned()))?;
+    tags.sort_unstable();
+    Ok(tags)
 }
 
 /// Pairs of `k=v|k2=v2`.

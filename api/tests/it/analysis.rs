@@ -65,12 +65,18 @@ async fn pictures_are_analyzed_when_asked() {
     let raw = [("public_id", "t.txt"), ("colors", "1")];
     let (status, answer) = app.post("/raw/upload", &raw, Some(("t.txt", b"text")), &[("authorization", &auth)]).await;
     assert!(status == 200 && answer.get("colors").is_none(), "{answer}");
-    for name in ["accessibility_analysis", "cinemagraph_analysis"] {
-        let (status, answer) =
-            app.post("/image/upload", &[(name, "1")], Some(("r.jpg", ROCKET)), &[("authorization", &auth)]).await;
-        let wanted = format!("{name} is not supported by this server yet");
-        assert_eq!((status, answer["error"]["message"].as_str()), (400, Some(wanted.as_str())));
-    }
+    let asked = [("public_id", "r"), ("accessibility_analysis", "1"), ("cinemagraph_analysis", "1"), ("colors", "1")];
+    let photo = app.upload("r.jpg", ROCKET, &asked).await;
+    let access = &photo["accessibility_analysis"];
+    let share = |value: &Value| (0.0..=1.0).contains(&value.as_f64().unwrap());
+    assert!(share(&access["colorblind_accessibility_score"]), "{photo}");
+    let details = &access["colorblind_accessibility_analysis"];
+    assert!(share(&details["distinct_edges"]) && share(&details["distinct_colors"]), "{photo}");
+    assert_eq!(details["most_indistinct_pair"].as_array().map(Vec::len), Some(2), "{photo}");
+    assert_eq!(photo["cinemagraph_analysis"], json!({ "cinemagraph_score": 0.0 }));
+    let drawing = app.upload("i.png", ICON, &[("image_metadata", "1")]).await;
+    let score = |answer: &Value| answer["illustration_score"].as_f64().unwrap();
+    assert!(score(&drawing) > 0.8 && score(&photo) < 0.4, "{drawing} {photo}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

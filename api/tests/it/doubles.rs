@@ -387,6 +387,7 @@ impl Deliver for TestDeliver {
             }],
             content: Some(ContentFacts { file, original: None }),
             attachment: None,
+            headers: vec![],
             warning: None,
         })
     }

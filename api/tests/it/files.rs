@@ -45,7 +45,7 @@ async fn unsigned_uploads_need_a_preset_that_lets_them() {
     assert!(answer["public_id"].as_str().unwrap().starts_with("in/"), "the preset wins: {answer}");
     assert_eq!(
         (&answer["tags"], &answer["context"]["custom"]),
-        (&json!(["p", "q", "own"]), &json!({ "k": "preset", "l": "2" }))
+        (&json!(["own", "p", "q"]), &json!({ "k": "preset", "l": "2" }))
     );
     let again = [("upload_preset", "open"), ("public_id", "same")];
     assert_eq!(send(&again).await.0, 200);

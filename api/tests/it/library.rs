@@ -45,7 +45,7 @@ async fn the_cloud_answers_for_itself() {
     let dated = ok(&app, GET, "/usage/2024-01-31", Value::Null).await;
     assert!(dated["bandwidth"].get("limit").is_none() && dated["resources"] == usage["resources"]);
     assert_eq!(refused(&app, GET, "/usage/soon", Value::Null).await.0, 400);
-    assert_eq!(ok(&app, GET, "/resources", Value::Null).await["resource_types"], json!(["image", "video", "raw"]));
+    assert_eq!(ok(&app, GET, "/resources", Value::Null).await["resource_types"], json!(["image", "raw", "video"]));
     let (status, message) = refused(&app, GET, "/novelty", Value::Null).await;
     assert_eq!((status, message.contains("/novelty")), (404, true));
     let answer = app.get("/v1_1/demo/ping").await;
@@ -124,7 +124,7 @@ async fn one_asset_in_full_and_changed() {
         "asset_folder": "trips", "moderation_status": "approved", "metadata": null,
     });
     let changed = ok(&app, POST, "/resources/image/upload/a/b%20c", body).await;
-    assert_eq!(changed["tags"], json!(["b", "a"]));
+    assert_eq!(changed["tags"], json!(["a", "b"]));
     assert_eq!(changed["context"], json!({ "custom": { "alt": "x|y" } }));
     assert_eq!((&changed["display_name"], &changed["asset_folder"]), (&json!("Shown"), &json!("trips")));
     assert_eq!(changed["moderation"][0]["status"], "approved");

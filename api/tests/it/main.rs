@@ -33,6 +33,7 @@ mod nodes;
 mod openapi;
 mod opening;
 mod overload;
+mod overrides;
 mod program;
 mod provisional;
 mod remote;

@@ -98,11 +98,12 @@ const fn op(
 const UPLOAD: &str = "file! upload_preset public_id public_id_prefix folder asset_folder display_name use_filename \
     unique_filename filename_override use_filename_as_display_name type overwrite format allowed_formats tags context metadata \
     transformation eager eager_async eager_notification_url async notification_url access_mode access_control moderation backup faces \
-    colors phash quality_analysis media_metadata responsive_breakpoints face_coordinates custom_coordinates \
-    return_delete_token invalidate batch_id";
+    colors phash quality_analysis accessibility_analysis cinemagraph_analysis media_metadata responsive_breakpoints \
+    face_coordinates custom_coordinates quality_override headers return_delete_token invalidate batch_id";
 const EXPLICIT: &str = "public_id! type! eager eager_async eager_notification_url notification_url tags context metadata \
-    asset_folder display_name faces colors phash quality_analysis media_metadata responsive_breakpoints face_coordinates \
-    custom_coordinates access_control moderation invalidate batch_id";
+    asset_folder display_name faces colors phash quality_analysis accessibility_analysis cinemagraph_analysis media_metadata \
+    responsive_breakpoints face_coordinates custom_coordinates quality_override headers access_control moderation invalidate \
+    batch_id";
 const LIST: &str = "max_results next_cursor direction fields tags_flag context_flag metadata_flag moderations start_at prefix \
     public_ids";
 const PAGE: &str = "max_results next_cursor";
@@ -325,7 +326,7 @@ pub const OPERATIONS: &[Operation] = &[
         "/resources/{resource_type}/{type}/{public_id}",
         Group::Assets,
         "Tell everything about an asset",
-        "colors faces phash quality_analysis media_metadata coordinates pages derived_next_cursor max_results versions related",
+        "colors faces phash quality_analysis accessibility_analysis cinemagraph_analysis media_metadata coordinates pages derived_next_cursor max_results versions related",
         "Asset",
     ),
     op(
@@ -333,7 +334,7 @@ pub const OPERATIONS: &[Operation] = &[
         "/resources/{asset_id}",
         Group::Assets,
         "Tell everything about an asset, by its id",
-        "colors faces phash quality_analysis media_metadata coordinates pages derived_next_cursor max_results versions related",
+        "colors faces phash quality_analysis accessibility_analysis cinemagraph_analysis media_metadata coordinates pages derived_next_cursor max_results versions related",
         "Asset",
     ),
     op(
@@ -341,7 +342,7 @@ pub const OPERATIONS: &[Operation] = &[
         "/resources/{resource_type}/{type}/{public_id}",
         Group::Assets,
         "Change an asset",
-        "tags context metadata asset_folder display_name unique_display_name face_coordinates custom_coordinates access_control moderation_status quality_override notification_url clear_invalid",
+        "tags context metadata asset_folder display_name face_coordinates custom_coordinates access_control moderation_status quality_override headers notification_url clear_invalid",
         "Asset",
     ),
     op(
@@ -349,7 +350,7 @@ pub const OPERATIONS: &[Operation] = &[
         "/resources/{asset_id}",
         Group::Assets,
         "Change an asset, by its id",
-        "tags context metadata asset_folder display_name face_coordinates custom_coordinates access_control moderation_status quality_override",
+        "tags context metadata asset_folder display_name face_coordinates custom_coordinates access_control moderation_status quality_override headers",
         "Asset",
     ),
     op(

@@ -13,12 +13,14 @@ use serde_json::{Map, Value};
 
 /// Parameters, and the blocks that they ask for.
 const BLOCKS: &[(&str, &[&str])] = &[
-    ("colors", &["colors", "predominant", "grayscale", "semi_transparent"]),
+    ("colors", &["colors", "predominant", "grayscale", "semi_transparent", "illustration_score"]),
     ("phash", &["phash"]),
-    ("image_metadata", &["image_metadata", "grayscale", "semi_transparent"]),
+    ("image_metadata", &["image_metadata", "grayscale", "semi_transparent", "illustration_score"]),
     ("media_metadata", &["image_metadata"]),
     ("exif", &["exif"]),
     ("quality_analysis", &["quality_analysis"]),
+    ("accessibility_analysis", &["accessibility_analysis"]),
+    ("cinemagraph_analysis", &["cinemagraph_analysis"]),
 ];
 
 /// What a call wants to know.

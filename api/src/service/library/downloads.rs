@@ -172,6 +172,7 @@ fn answer(
         timings: vec![],
         content: None,
         attachment,
+        headers: vec![],
         warning: None,
     }
 }

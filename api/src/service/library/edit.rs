@@ -4,7 +4,9 @@ use super::LibraryService;
 use crate::domain::{Asset, AssetDetails, AssetKey, Moderation, Region, Timestamp};
 use crate::jobs::events;
 use crate::service::access::Caller;
+use crate::service::asset_headers;
 use crate::service::call::{ApiError, Params, shown};
+use crate::service::own_quality::own_quality;
 use crate::service::params;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -53,6 +55,9 @@ impl Edit {
             }
         }
         let bad = |error: params::ParamError| ApiError::BadRequest(error.to_string());
+        if params.is_set("unique_display_name")? {
+            return Err(bad(params::ParamError::Unsupported("unique_display_name".to_owned())));
+        }
         let text = |name: &str| params.text(name).map(str::to_owned);
         let tags = match params.sent("tags") {
             true => Some(params::parse_tags(&params.values("tags").join(",")).map_err(bad)?),
@@ -95,8 +100,14 @@ impl Edit {
                 true => Some(access_rules(params.json_list("access_control")?)?),
                 false => None,
             },
-            quality_override: text("quality_override"),
-            headers: text("headers"),
+            quality_override: match params.sent("quality_override") {
+                true => Some(quality(params.text("quality_override").unwrap_or_default())?),
+                false => None,
+            },
+            headers: match params.sent("headers") {
+                true => Some(headers(params.text("headers").unwrap_or_default())?),
+                false => None,
+            },
             asset_folder: match params.sent("asset_folder") {
                 true => Some(folder_path(params.text("asset_folder").unwrap_or_default())?),
                 false => None,
@@ -160,6 +171,21 @@ impl Edit {
             moderate(asset, "manual", status);
         }
         *asset != before
+    }
+}
+
+/// A value of `q`, or nothing.
+fn quality(text: &str) -> Result<String, ApiError> {
+    if !text.is_empty() && own_quality(text).is_none() {
+        return Err(ApiError::invalid("quality_override", text));
+    }
+    Ok(text.to_owned())
+}
+
+fn headers(text: &str) -> Result<String, ApiError> {
+    match asset_headers::parse(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(line) => Err(ApiError::invalid("headers", &line)),
     }
 }
 

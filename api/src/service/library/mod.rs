@@ -206,7 +206,9 @@ impl LibraryService {
 
     /// `GET /resources`
     pub fn resource_types(&self) -> Value {
-        json!({ "resource_types": ResourceType::ALL.iter().map(|kind| kind.as_str()).collect::<Vec<_>>() })
+        let mut names: Vec<&str> = ResourceType::ALL.iter().map(|kind| kind.as_str()).collect();
+        names.sort_unstable();
+        json!({ "resource_types": names })
     }
 
     /// `GET /tags/{rt}`

@@ -3,6 +3,12 @@
 //! Pure and deterministic. The input is a reduced decode (the longer side at most [`SIDE`] pixels), straight 8-bit sRGB
 //! RGBA, so that the cost does not depend on the original.
 
+mod colorblind;
+mod motion;
+
+pub use colorblind::ColorblindAccess;
+pub use motion::cinemagraph_score;
+
 use crate::frame::Frame;
 use std::collections::BTreeMap;
 use std::f64::consts::PI;
@@ -15,6 +21,9 @@ const MAX_COLORS: usize = 32;
 const SAME_COLOR: f64 = 36.0;
 /// Least share of a named color among the predominant ones, in percent.
 const PREDOMINANT_PERCENT: f64 = 5.0;
+/// Share of equal neighbors up to which a picture is a photograph, and from which it is drawn.
+const FLAT_PHOTOGRAPH: f64 = 1.0 / 3.0;
+const FLAT_DRAWING: f64 = 0.9;
 /// Side of the picture whose transform is the hash.
 const HASH_SIDE: usize = 32;
 /// Frequencies of the hash along one side, without the constant one.
@@ -67,6 +76,7 @@ const FINE: &[(&str, [u8; 3])] = &[
 pub struct ColorShare {
     /// `#1B2C3D`
     pub color: String,
+    pub rgb: [u8; 3],
     pub percent: f64,
 }
 
@@ -88,6 +98,9 @@ pub struct Analysis {
     pub grayscale: bool,
     /// At least one in a thousand pixels is neither opaque nor invisible.
     pub semi_transparent: bool,
+    /// 0 for a photograph, towards 1 for what was drawn.
+    pub illustration: f64,
+    pub colorblind: ColorblindAccess,
 }
 
 /// Looks at a reduced picture.
@@ -95,11 +108,11 @@ pub fn analyze(frame: &Frame) -> Analysis {
     let clusters = clusters(frame);
     let total: u64 = clusters.iter().map(|cluster| cluster.count).sum();
     let percent = |count: u64| (count as f64 * 1000.0 / total.max(1) as f64).round() / 10.0;
-    let colors = clusters
+    let colors: Vec<ColorShare> = clusters
         .iter()
         .map(|cluster| {
             let [r, g, b] = cluster.mean();
-            ColorShare { color: format!("#{r:02X}{g:02X}{b:02X}"), percent: percent(cluster.count) }
+            ColorShare { color: format!("#{r:02X}{g:02X}{b:02X}"), rgb: [r, g, b], percent: percent(cluster.count) }
         })
         .filter(|share| share.percent > 0.0)
         .collect();
@@ -119,6 +132,8 @@ pub fn analyze(frame: &Frame) -> Analysis {
         phash: phash(frame),
         google: named(GOOGLE),
         cloudinary: named(FINE),
+        illustration: illustration(frame),
+        colorblind: colorblind::access(frame, &colors),
         colors,
         focus: focus(frame),
         grayscale: pixels(frame).all(|[r, g, b, a]| a == 0 || r.max(g).max(b) - r.min(g).min(b) <= 4),
@@ -216,6 +231,27 @@ fn focus(frame: &Frame) -> f64 {
     (variance / (variance + 100.0) * 1e4).round() / 1e4
 }
 
+/// How much of a picture is drawn, as the share of its visible neighbors that are equal: areas of one color are drawn, and
+/// what a lens sees has noise. From the share of a smooth photograph (a third) to that of a drawing (nine tenths).
+fn illustration(frame: &Frame) -> f64 {
+    let (width, height) = (frame.size().width, frame.size().height);
+    let (mut count, mut equal) = (0_u64, 0_u64);
+    for y in 0..height.saturating_sub(1) {
+        for x in 0..width.saturating_sub(1) {
+            let here = frame.pixel(x, y);
+            for there in [frame.pixel(x + 1, y), frame.pixel(x, y + 1)] {
+                if here[3] > 0 && there[3] > 0 {
+                    count += 1;
+                    equal += u64::from(here == there);
+                }
+            }
+        }
+    }
+    let share = if count == 0 { 0.0 } else { equal as f64 / count as f64 };
+    let score = ((share - FLAT_PHOTOGRAPH) / (FLAT_DRAWING - FLAT_PHOTOGRAPH)).clamp(0.0, 1.0);
+    (score * 1e4).round() / 1e4
+}
+
 /// Pixels of about one color.
 #[derive(Debug, Clone, Copy, Default)]
 struct Cluster {
@@ -279,20 +315,24 @@ fn distance(a: [u8; 3], b: [u8; 3]) -> f64 {
 
 /// The name whose color looks nearest: the least Euclidean distance in CIELAB (CIE 1976).
 fn nearest_name(color: [u8; 3], names: &[(&str, [u8; 3])]) -> usize {
-    let lab = to_lab(color);
+    let lab = to_lab(to_linear(color));
     let distance = |index: &usize| {
-        let other = to_lab(names[*index].1);
+        let other = to_lab(to_linear(names[*index].1));
         lab.iter().zip(other).map(|(a, b)| (a - b).powi(2)).sum::<f64>()
     };
     (0..names.len()).min_by(|a, b| distance(a).total_cmp(&distance(b))).unwrap_or(0)
 }
 
-/// CIELAB of an sRGB color (IEC 61966-2-1, D65).
-fn to_lab(color: [u8; 3]) -> [f64; 3] {
-    let [r, g, b] = color.map(|value| {
+/// Linear light of an sRGB color (IEC 61966-2-1), 0 to 1.
+fn to_linear(color: [u8; 3]) -> [f64; 3] {
+    color.map(|value| {
         let value = f64::from(value) / 255.0;
         if value <= 0.04045 { value / 12.92 } else { ((value + 0.055) / 1.055).powf(2.4) }
-    });
+    })
+}
+
+/// CIELAB of a color of linear light with sRGB's primaries (D65).
+fn to_lab([r, g, b]: [f64; 3]) -> [f64; 3] {
     let x = (0.4124 * r + 0.3576 * g + 0.1805 * b) / 0.95047;
     let y = 0.2126 * r + 0.7152 * g + 0.0722 * b;
     let z = (0.0193 * r + 0.1192 * g + 0.9505 * b) / 1.08883;
@@ -369,6 +409,46 @@ mod tests {
         let google = |color| GOOGLE[nearest_name(color, GOOGLE)].0;
         assert_eq!([google([255, 0, 0]), google([0, 0, 255]), google([90, 60, 30])], ["red", "blue", "brown"]);
         assert_eq!(FINE[nearest_name([170, 210, 235], FINE)].0, "lightblue");
+    }
+
+    #[test]
+    fn drawings_have_areas_of_one_color() {
+        let drawing =
+            frame(90, 90, |x, y| if (x / 30 + y / 30) % 2 == 0 { [200, 30, 30, 255] } else { [250, 240, 200, 255] });
+        assert_eq!(analyze(&drawing).illustration, 1.0);
+        let noisy = frame(90, 90, |x, y| [(x * 31 + y * 17) as u8 % 40, 90, 120, 255]);
+        assert_eq!(analyze(&noisy).illustration, 0.0);
+        assert_eq!(analyze(&frame(20, 20, |_, _| [0; 4])).illustration, 0.0, "nothing is visible");
+    }
+
+    #[test]
+    fn red_and_green_are_alike_for_some_and_light_and_dark_for_nobody() {
+        // About equally bright without the green cones.
+        let (red, green) = ([194, 60, 40, 255], [110, 117, 20, 255]);
+        let stripes =
+            |a: [u8; 4], b: [u8; 4]| analyze(&frame(64, 64, |x, _| if x / 9 % 2 == 0 { a } else { b })).colorblind;
+        let lost = stripes(red, green);
+        let pair = lost.most_indistinct_pair.clone().unwrap();
+        assert!(pair.contains(&"#C23C28".to_owned()) && pair.contains(&"#6E7514".to_owned()), "{pair:?}");
+        assert_eq!((lost.distinct_colors, lost.distinct_edges, lost.score), (0.0, 0.0, 0.0));
+        let kept = stripes([20, 20, 20, 255], [240, 240, 240, 255]);
+        assert_eq!((kept.distinct_colors, kept.distinct_edges, kept.score), (1.0, 1.0, 1.0));
+        let plain = stripes(red, red);
+        assert_eq!((plain.most_indistinct_pair, plain.score), (None, 1.0));
+    }
+
+    #[test]
+    fn cinemagraphs_move_a_little() {
+        let moving = |share: u32| -> Vec<Frame> {
+            (0..4)
+                .map(|n| frame(100, 10, |x, _| if x < share { [n * 60, 0, 0, 255] } else { [90, 90, 90, 255] }))
+                .collect()
+        };
+        assert_eq!(cinemagraph_score(&moving(0)), 0.0);
+        assert_eq!(cinemagraph_score(&moving(10)), 0.9);
+        assert_eq!(cinemagraph_score(&moving(100)), 0.0);
+        assert_eq!(cinemagraph_score(&moving(10)[..1]), 0.0);
+        assert_eq!(cinemagraph_score(&[]), 0.0);
     }
 
     #[test]
