@@ -81,6 +81,7 @@ pub struct HttpConfig {
     pub tls: Option<(PathBuf, PathBuf)>,
     pub max_upload_bytes: u64,
     pub request_timeout: Duration,
+    /// See [`crate::http::serve::ConnectionLimits`].
     pub answer_timeout: Duration,
     /// Whether parameter signatures of version 1 are accepted.
     pub accept_signature_v1: bool,

@@ -173,7 +173,11 @@ pub const KEYS: &[Key] = &[
     ),
     key("provisional_max_age_s", "10", "How long caches may keep an f_auto answer in the next best format."),
     key("request_timeout_s", "60", "How long the server may work on one request."),
-    key("answer_timeout_s", "60", "How long an answer may stand still because its client does not take it."),
+    key(
+        "answer_timeout_s",
+        "60",
+        "How long an answer may stand still because its client does not take it, and a connection of HTTP/2 be idle.",
+    ),
     key(
         "accept_signature_v1",
         "true",

@@ -2,7 +2,7 @@
 
 use super::express::{self, Next, Reread};
 use super::tls::Certificate;
-use super::watch::{Activity, Counted, Watched};
+use super::watch::{Activity, Watched, counted};
 use crate::service::deliver_types::Deliver;
 use axum::Router;
 use bytes::{Bytes, BytesMut};
@@ -27,7 +27,7 @@ pub struct ConnectionLimits {
     pub head_bytes: usize,
     /// Header lines of a request.
     pub headers: usize,
-    /// How long an answer may stand still because the client does not take it.
+    /// How long an answer may stand still because the client does not take it, and a connection of HTTP/2 be idle.
     pub answer_timeout: Duration,
     /// How long open requests may go on after the server was told to stop.
     pub grace: Duration,
@@ -150,6 +150,9 @@ async fn sealed(
     }
 }
 
+/// How long a client may take to hear that its connection is at its end.
+const FAREWELL: Duration = Duration::from_secs(1);
+
 /// How a connection of HTTP/2 begins (RFC 9113, 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -194,13 +197,15 @@ async fn ordinary(
         .keep_alive_interval(limits.head_timeout)
         .keep_alive_timeout(limits.head_timeout);
     let activity = Arc::new(Activity::default());
-    let stream = Counted::new(Reread::new(first, stream), activity.clone());
+    let stream = counted(Reread::new(first, stream), activity.clone());
     let served = builder.serve_connection(TokioIo::new(stream), Watched::new(router, activity.clone()));
     let mut served = std::pin::pin!(served);
     let result = tokio::select! {
         result = served.as_mut() => result,
         () = activity.stalled(limits.answer_timeout) => {
             tracing::debug!("a connection stood still for too long");
+            served.as_mut().graceful_shutdown();
+            let _ = tokio::time::timeout(FAREWELL, served).await;
             return;
         }
         () = told(stopped) => {

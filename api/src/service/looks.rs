@@ -98,9 +98,11 @@ impl Deriver {
         let frames = self.frames(asset).await?;
         let original = self.original(asset).await?;
         let limits = self.limits().clone();
-        // The reduced picture decoded, and both files.
+        // The reduced pictures decoded, and all files.
         let side = u64::from(analyze::SIDE);
-        let cost = side * side * 4 + original.len() as u64 + small.bytes.len() as u64;
+        let motion_side = u64::from(MOTION_SIDE);
+        let of_frames: u64 = frames.iter().map(|frame| motion_side * motion_side * 4 + frame.len() as u64).sum();
+        let cost = side * side * 4 + original.len() as u64 + small.bytes.len() as u64 + of_frames;
         let task = move || -> Result<_, tintype_render::Error> {
             let whole = |bytes: &Bytes| -> Result<_, tintype_render::Error> {
                 let size = codec::probe(bytes, &limits)?.size;

@@ -285,7 +285,7 @@ fn invalid(name: &'static str, value: &str) -> ParamError {
     ParamError::InvalidValue { name, value: value.chars().take(100).collect() }
 }
 
-/// Tags of a comma list: trimmed, without empty entries and duplicates, in order.
+/// Tags of a comma list: trimmed, without empty entries and duplicates, sorted.
 pub fn parse_tags(text: &str) -> Result<Vec<String>, ParamError> {
     let mut tags = comma_list("tags", Some(&text.to_owned()))?;
     tags.sort_unstable();

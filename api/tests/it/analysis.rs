@@ -1,6 +1,7 @@
 //! What answers tell about pictures beside their records.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+use crate::gifs::{BLUE, GREEN, RED, film};
 use crate::whole_app::{CHELSEA, ICON, ROCKET, WholeApp};
 use axum::http::Method;
 use serde_json::{Value, json};
@@ -74,6 +75,11 @@ async fn pictures_are_analyzed_when_asked() {
     assert!(share(&details["distinct_edges"]) && share(&details["distinct_colors"]), "{photo}");
     assert_eq!(details["most_indistinct_pair"].as_array().map(Vec::len), Some(2), "{photo}");
     assert_eq!(photo["cinemagraph_analysis"], json!({ "cinemagraph_score": 0.0 }));
+    // A white square stands still before a field that changes.
+    let film = film(&[RED, GREEN, BLUE]);
+    let moving = app.upload("f.gif", &film, &[("public_id", "f"), ("cinemagraph_analysis", "1")]).await;
+    let score = moving["cinemagraph_analysis"]["cinemagraph_score"].as_f64().unwrap();
+    assert!((score - 64.0 / 800.0).abs() < 0.03, "{moving}");
     let drawing = app.upload("i.png", ICON, &[("image_metadata", "1")]).await;
     let score = |answer: &Value| answer["illustration_score"].as_f64().unwrap();
     assert!(score(&drawing) > 0.8 && score(&photo) < 0.4, "{drawing} {photo}");

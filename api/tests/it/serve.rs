@@ -2,6 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use crate::app::TestApp;
+use axum::Router;
+use axum::body::Body;
+use futures::{StreamExt, stream};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use tintype_api::http::serve::{ConnectionLimits, serve};
@@ -145,14 +148,42 @@ async fn answers_that_nobody_takes_are_given_up() {
     let mut answer = Vec::new();
     let read = tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut answer));
     assert!(read.await.is_ok(), "the server still waits");
-    assert!(answer.windows(5).any(|header| header[..4] == [0, 0, 0, 1] || header[3] == 1), "no head was answered");
+    // The head was answered, none of the body, and at last a farewell (GOAWAY).
+    let kinds = frame_kinds(&answer);
+    assert!(kinds.contains(&1) && !kinds.contains(&0) && kinds.contains(&7), "{kinds:?}");
+}
+
+/// The kinds of the frames that a server sent.
+fn frame_kinds(mut bytes: &[u8]) -> Vec<u8> {
+    let mut kinds = Vec::new();
+    while let [a, b, c, kind, _, _, _, _, _, rest @ ..] = bytes {
+        kinds.push(*kind);
+        let length = u32::from_be_bytes([0, *a, *b, *c]) as usize;
+        bytes = rest.get(length..).unwrap_or_default();
+    }
+    kinds
 }
 
 #[tokio::test]
 async fn work_of_the_server_is_no_standstill() {
-    let limits = ConnectionLimits { answer_timeout: Duration::from_millis(300), ..Default::default() };
+    // Shorter than half the time of a request, so that it is over twice while the server works.
+    let limits = ConnectionLimits { answer_timeout: Duration::from_millis(100), ..Default::default() };
     let server = start(limits).await;
-    // Answered after a second, when the time of a request is over.
     let request = "GET /demo/image/upload/slow.jpg HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
     assert!(exchange(server.address, request.as_bytes()).await.starts_with("HTTP/1.1 503 "));
+
+    // A body whose second half its source is long in giving.
+    let app = TestApp::start().await;
+    let routes = Router::new().fallback(async || {
+        let pieces = stream::iter(["first ", "second"]).then(async |piece| {
+            tokio::time::sleep(Duration::from_millis(if piece == "second" { 500 } else { 0 })).await;
+            Ok::<_, std::io::Error>(piece)
+        });
+        Body::from_stream(pieces)
+    });
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(serve(listener, routes, app.deliver, limits, std::future::pending()));
+    let answer = exchange(address, b"GET /live HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
+    assert!(answer.contains("first ") && answer.contains("second"), "{answer}");
 }

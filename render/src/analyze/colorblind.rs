@@ -15,7 +15,7 @@ const EDGE: f64 = 20.0;
 /// What differs by less is not told apart.
 const DISTINCT: f64 = 10.0;
 /// Every how many pixels a pair of neighbors is looked at.
-const STRIDE: u32 = 2;
+const STRIDE: usize = 2;
 /// Least share of a color that is compared with others, in percent.
 const LEAST_PERCENT: f64 = 1.0;
 
@@ -62,8 +62,8 @@ fn apart(a: &[f64; 3], b: &[f64; 3]) -> f64 {
 fn edges(frame: &Frame) -> f64 {
     let (width, height) = (frame.size().width, frame.size().height);
     let (mut count, mut kept) = (0_u64, [0_u64; 3]);
-    for y in (0..height.saturating_sub(1)).step_by(STRIDE as usize) {
-        for x in (0..width.saturating_sub(1)).step_by(STRIDE as usize) {
+    for y in (0..height.saturating_sub(1)).step_by(STRIDE) {
+        for x in (0..width.saturating_sub(1)).step_by(STRIDE) {
             let here = frame.pixel(x, y);
             for there in [frame.pixel(x + 1, y), frame.pixel(x, y + 1)] {
                 // Most neighbors are alike, which is told without a power or a root.

@@ -76,6 +76,7 @@ const FINE: &[(&str, [u8; 3])] = &[
 pub struct ColorShare {
     /// `#1B2C3D`
     pub color: String,
+    /// The same in sRGB.
     pub rgb: [u8; 3],
     pub percent: f64,
 }
@@ -100,6 +101,7 @@ pub struct Analysis {
     pub semi_transparent: bool,
     /// 0 for a photograph, towards 1 for what was drawn.
     pub illustration: f64,
+    /// What the color blind see of it.
     pub colorblind: ColorblindAccess,
 }
 
